@@ -1,0 +1,167 @@
+//! The words in which the command table says what a command is.
+
+/// One command or sub-command, as a row of the table.
+#[derive(Debug)]
+pub struct Command {
+    /// Lower-case name; of a sub-command only its own word (`get`, not `config|get`).
+    pub name: &'static str,
+    /// Number of arguments with the name (and, for a sub-command, its container's name); negative: at least so many.
+    pub arity: i16,
+    /// What the server says of it.
+    pub flags: Flags,
+    /// Where its keys are.
+    pub keys: Keys,
+    /// What the proxy does with it.
+    pub class: Class,
+    /// Rows of its sub-commands; empty for most.
+    pub subcommands: &'static [Command],
+}
+
+/// A set of the flags a server lists for a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// May change data.
+    pub const WRITE: Flags = Flags(1);
+    /// Reads data and never changes it: may go to a replica, may be sent again.
+    pub const READONLY: Flags = Flags(1 << 1);
+    /// May wait for another client.
+    pub const BLOCKING: Flags = Flags(1 << 2);
+    /// Allowed before authentication.
+    pub const NO_AUTH: Flags = Flags(1 << 3);
+    /// Not allowed inside MULTI.
+    pub const NO_MULTI: Flags = Flags(1 << 4);
+    /// Its key positions depend on its arguments beyond what first/last/step say.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 5);
+
+    /// Both sets together.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether every flag of `other` is in this set.
+    #[inline]
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Where the keys of a command stand among its arguments (0 is the command's name, also for sub-commands:
+/// the key of `OBJECT ENCODING k` is argument 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// No keys.
+    None,
+    /// Arguments `first`, `first + step`, ... up to `last`; a negative `last` counts from the end (-1 is the last).
+    Range {
+        /// First key.
+        first: u8,
+        /// Last key, or from the end when negative.
+        last: i8,
+        /// Distance between two keys.
+        step: u8,
+    },
+    /// Argument `count` says how many keys follow from argument `first` on (EVAL, ZUNION, LMPOP ...); where `dest` is
+    /// not 0, argument `dest` is a key too (ZUNIONSTORE).
+    Counted {
+        /// Argument that holds the number of keys.
+        count: u8,
+        /// First key.
+        first: u8,
+        /// Destination key, or 0.
+        dest: u8,
+    },
+    /// The first half of what follows the word STREAMS (XREAD, XREADGROUP).
+    Streams,
+    /// Argument 1 and what follows a STORE (SORT; the last STORE wins).
+    SortStore,
+    /// Argument 1 and what follows the last STORE or STOREDIST (GEORADIUS, GEORADIUSBYMEMBER); options start at `options`.
+    GeoStore {
+        /// First argument that may be STORE or STOREDIST.
+        options: u8,
+    },
+    /// Argument 3 unless it is empty, else everything behind the word KEYS (MIGRATE).
+    Migrate,
+}
+
+/// What the proxy does with a command; `commands.md` of the design has a paragraph for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Sent whole to the owner of the one slot of its keys.
+    Slot,
+    /// Split into a part per slot, merged.
+    Split(Split),
+    /// No key: sent to any primary.
+    AnyPrimary,
+    /// Sent to every primary, merged.
+    EveryPrimary(Merge),
+    /// Sent to every node, merged.
+    EveryNode(Merge),
+    /// SCAN.
+    Scan,
+    /// May block: needs a dedicated backend.
+    Blocking,
+    /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+    Transaction,
+    /// SUBSCRIBE and its kin.
+    PubSub,
+    /// Answered in the proxy.
+    Local(Local),
+    /// CLUSTER sub-commands: the proxy shows itself as one node.
+    ClusterView,
+    /// INFO.
+    Info,
+    /// MONITOR.
+    Monitor,
+    /// WAIT, WAITAOF.
+    Wait,
+    /// Has sub-commands of different classes; the row of the sub-command decides.
+    Container,
+    /// Never forwarded; the text (without `-ERR `) says why.
+    Refused(&'static str),
+}
+
+/// Commands that are split by slot; says how the replies of the parts become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// MGET: the elements in the order of the keys.
+    Values,
+    /// MSET: `+OK` when all parts said so; arguments go in pairs.
+    Pairs,
+    /// DEL, UNLINK, EXISTS, TOUCH: the sum.
+    Sum,
+}
+
+/// How the replies of several nodes become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The first reply, when no node answered with an error.
+    First,
+    /// The sum of integers (DBSIZE).
+    Sum,
+    /// All elements of all arrays (KEYS).
+    Concat,
+    /// Element-wise logical and of integer arrays (SCRIPT EXISTS).
+    And,
+    /// A random reply that is not nil, if there is one (RANDOMKEY).
+    AnyNonNil,
+    /// Something of its own, by the command's name.
+    Special,
+}
+
+/// Commands answered in the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Local {
+    Auth,
+    Hello,
+    Select,
+    Ping,
+    Echo,
+    Quit,
+    Reset,
+    ReadOnly,
+    ReadWrite,
+    Client,
+}

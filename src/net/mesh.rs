@@ -1,0 +1,57 @@
+//! How threads reach workers: a channel and a waker each, and nothing else shared.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::Arc;
+
+use crate::cluster::SlotMap;
+use crate::stats::Counters;
+
+/// What a worker can be told.
+#[derive(Debug)]
+pub enum Message {
+    /// Serve this client, accepted by another worker.
+    Client(mio::net::TcpStream, SocketAddr),
+    /// The topology has changed.
+    Topology(Arc<SlotMap>),
+    /// Send your counters to this channel; a full or closed channel is ignored.
+    Counters(SyncSender<Counters>),
+    /// Stop accepting, finish what is in flight within the drain timeout, then end the thread.
+    Drain,
+}
+
+/// One worker as the other threads see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    sender: Sender<Message>,
+    waker: Arc<mio::Waker>,
+    clients: Arc<AtomicU32>,
+}
+
+impl WorkerHandle {
+    /// The handle of the worker that reads the other end of `sender` and polls `waker`.
+    pub fn new(sender: Sender<Message>, waker: Arc<mio::Waker>) -> Self {
+        WorkerHandle { sender, waker, clients: Arc::new(AtomicU32::new(0)) }
+    }
+
+    /// Queues `message` and wakes the worker. False when the worker has ended.
+    pub fn send(&self, message: Message) -> bool {
+        self.sender.send(message).is_ok() && self.waker.wake().is_ok()
+    }
+
+    /// How many clients the worker has or was promised.
+    pub fn clients(&self) -> u32 {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client in, by whoever accepts it.
+    pub fn client_added(&self) {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a client out, by the worker that closed it.
+    pub fn client_removed(&self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,3 @@
+//! Ring 4: the only place with mio, sockets, clocks, threads and signals. Knows no command names.
+
+pub mod mesh;

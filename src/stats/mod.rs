@@ -1,0 +1,66 @@
+//! Counters: plain structs owned by workers, summed on read.
+
+/// What one worker counted since it started, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Commands read from clients, whole ones.
+    pub requests: u64,
+    /// Replies to clients that were errors, from nodes or from the proxy.
+    pub error_replies: u64,
+    /// Errors that the proxy itself made: no route, timeouts, refused.
+    pub proxy_errors: u64,
+    /// MOVED redirects followed.
+    pub moved: u64,
+    /// ASK redirects followed.
+    pub ask: u64,
+    /// Parts sent again for any other reason (TRYAGAIN, CLUSTERDOWN, LOADING, a lost node ...).
+    pub retries: u64,
+    /// Parts that timed out waiting for a node.
+    pub reply_timeouts: u64,
+    /// Connections to nodes that were opened.
+    pub backend_connects: u64,
+    /// Connections to nodes that failed or were lost.
+    pub backend_failures: u64,
+    /// Clients accepted.
+    pub clients_accepted: u64,
+    /// Clients refused at the limit.
+    pub clients_refused: u64,
+    /// Clients closed for protocol errors.
+    pub protocol_errors: u64,
+    /// Clients closed at their output limit.
+    pub output_limit_closes: u64,
+    /// Bytes read from clients.
+    pub client_bytes_in: u64,
+    /// Bytes written to clients.
+    pub client_bytes_out: u64,
+    /// Clients connected now.
+    pub clients: u64,
+    /// Backends open now.
+    pub backends: u64,
+    /// Requests waiting for a reply now.
+    pub in_flight: u64,
+}
+
+impl Counters {
+    /// Adds what another worker counted.
+    pub fn add(&mut self, o: &Counters) {
+        self.requests += o.requests;
+        self.error_replies += o.error_replies;
+        self.proxy_errors += o.proxy_errors;
+        self.moved += o.moved;
+        self.ask += o.ask;
+        self.retries += o.retries;
+        self.reply_timeouts += o.reply_timeouts;
+        self.backend_connects += o.backend_connects;
+        self.backend_failures += o.backend_failures;
+        self.clients_accepted += o.clients_accepted;
+        self.clients_refused += o.clients_refused;
+        self.protocol_errors += o.protocol_errors;
+        self.output_limit_closes += o.output_limit_closes;
+        self.client_bytes_in += o.client_bytes_in;
+        self.client_bytes_out += o.client_bytes_out;
+        self.clients += o.clients;
+        self.backends += o.backends;
+        self.in_flight += o.in_flight;
+    }
+}
