@@ -1,0 +1,96 @@
+# What can be done here; `make help` lists it.
+
+BINARY := redis-cluster-proxy
+PORT ?= 8088
+SEEDS ?= 200
+SECONDS ?= 60
+
+# Integration tests that have a stage of their own in `make test`; every other one runs with the unit tests.
+STAGED := simulation live live_faults live_process clients
+OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
+            $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+
+# Servers that the core of the live suite runs on besides the installed redis-server.
+SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
+
+# Thousands of sockets on both sides of the proxy are open at once in some tests.
+RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
+
+.PHONY: help build build-min demo bench fuzz install-tools longest clean \
+        test check-format check-lints test-units test-live test-engines test-clients sim
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+build: ## the release binary, as bin/redis-cluster-proxy
+	cargo build --release
+	@mkdir -p bin
+	install -m 755 target/release/$(BINARY) bin/$(BINARY)
+
+build-min: ## the release binary without optional features
+	cargo build --release --no-default-features
+	@mkdir -p bin
+	install -m 755 target/release/$(BINARY) bin/$(BINARY)
+
+demo: ## a cluster of its own with the proxy before it (PORT=8088)
+	@PORT=$(PORT) tools/demo.sh
+
+test: ## everything that has to hold, in order, up to the first failure
+	@$(MAKE) --no-print-directory install-tools
+	@$(MAKE) --no-print-directory check-format
+	@$(MAKE) --no-print-directory check-lints
+	@$(MAKE) --no-print-directory test-units
+	@$(MAKE) --no-print-directory sim
+	@$(MAKE) --no-print-directory test-live
+	@$(MAKE) --no-print-directory test-engines
+	@$(MAKE) --no-print-directory test-clients
+	@echo "== make test: all stages passed"
+
+install-tools: ## what `make test` needs, where it is missing
+	@echo "== test tools"
+	tools/install-test-tools.sh
+
+check-format: ## rustfmt
+	@echo "== format"
+	cargo fmt --check
+
+check-lints: ## clippy, warnings are errors, with and without optional features
+	@echo "== lints"
+	cargo clippy --all-targets --all-features -- -D warnings
+	cargo clippy --all-targets --no-default-features -- -D warnings
+
+test-units: ## unit, property, tidy and doc tests
+	@echo "== unit, property and doc tests"
+	cargo test --lib --bins $(addprefix --test ,$(OTHERS))
+	cargo test --doc
+
+sim: ## the seeded simulation (SEEDS=200)
+	@echo "== simulation, $(SEEDS) seeds"
+	SIM_SEEDS=$(SEEDS) cargo test --test simulation
+
+test-live: ## a real cluster behind the real binary
+	@echo "== live cluster"
+	$(RAISE_LIMITS) cargo test --test live --test live_faults --test live_process
+
+test-engines: ## the core of the live suite on other servers
+	@for server in $(SERVERS); do \
+	    echo "== live cluster of $$server"; \
+	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live core:: || exit 1; \
+	done
+
+test-clients: ## real client libraries during a reshard and a failover
+	@echo "== client libraries"
+	$(RAISE_LIMITS) cargo test --test clients -- --nocapture
+
+bench: ## micro benchmarks
+	cargo bench
+
+fuzz: ## each fuzz target in turn (SECONDS=60 each)
+	tools/fuzz/run.sh $(SECONDS)
+
+longest: ## the longest functions and files
+	@tools/longest.sh
+
+clean: ## removes what was built
+	cargo clean
+	rm -rf bin
