@@ -1,0 +1,49 @@
+//! One cluster and one proxy, and what a client sees of them.
+//!
+//! All tests here share the cluster and run side by side: every test uses keys of its own and leaves the nodes alone.
+//! What happens when nodes come and go is in `live_faults`, flags and signals are in `live_process`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod core;
+mod crowd;
+mod errors;
+mod flow;
+mod password;
+mod protocol;
+mod replicas;
+mod resp3;
+mod session;
+
+use std::sync::OnceLock;
+
+use support::compare::Pair;
+use support::{Cluster, Proxy, RawClient, Server};
+
+/// What the tests share. It ends with the process.
+struct Fixture {
+    cluster: Cluster,
+    proxy: Proxy,
+    /// A standalone server of the same version, to compare with.
+    server: Server,
+}
+
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let cluster = Cluster::start();
+        let proxy = Proxy::start(&cluster, &["-max-procs", "2"]);
+        Fixture { cluster, proxy, server: Server::standalone(&[]) }
+    })
+}
+
+/// A client of the proxy.
+fn client() -> RawClient {
+    fixture().proxy.client()
+}
+
+/// A client of the proxy and one of a standalone server.
+fn pair() -> Pair {
+    Pair::connect(fixture().proxy.port, fixture().server.port)
+}

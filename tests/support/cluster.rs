@@ -1,0 +1,255 @@
+//! A real cluster, made from nothing and taken down with the test.
+
+use std::time::Duration;
+
+use super::frame;
+use super::keys::SLOTS;
+use super::nodes::{parse, NodeRow};
+use super::ports::free_port;
+use super::raw::RawClient;
+use super::server::{binary, Server};
+use super::temp::TempDir;
+use super::wait::wait_until;
+
+/// How long a change may take to reach all nodes.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// A running cluster; its nodes are in the order in which they were made, primaries first.
+#[derive(Debug)]
+pub struct Cluster {
+    /// All nodes, whatever role they have by now.
+    pub nodes: Vec<Server>,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Three primaries with a replica each.
+    pub fn start() -> Cluster {
+        Self::with(3, 3, &[])
+    }
+
+    /// `primaries` nodes with equal shares of the slots, `replicas` nodes spread over them, further server options.
+    pub fn with(primaries: usize, replicas: usize, options: &[&str]) -> Cluster {
+        let cluster = Self::launch(primaries + replicas, options);
+        cluster.share_out_slots(primaries);
+        cluster.meet();
+        cluster.attach_replicas(primaries);
+        cluster.wait_ok();
+        cluster
+    }
+
+    /// A connection to node `i`.
+    pub fn client(&self, i: usize) -> RawClient {
+        self.nodes[i].client()
+    }
+
+    /// The addresses of all nodes as `-startup-nodes` takes them.
+    pub fn startup_nodes(&self) -> String {
+        self.nodes.iter().map(|n| format!("127.0.0.1:{}", n.port)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The cluster as the first node that answers sees it.
+    pub fn rows(&self) -> Vec<NodeRow> {
+        let text = self.nodes.iter().find_map(|n| n.try_text("CLUSTER NODES"));
+        parse(&text.expect("a live node"))
+    }
+
+    /// The nodes that own slots now.
+    pub fn primaries(&self) -> Vec<usize> {
+        let rows = self.rows();
+        let owns = |port| rows.iter().any(|r| r.port == port && r.is_live_primary && !r.slots.is_empty());
+        (0..self.nodes.len()).filter(|i| owns(self.nodes[*i].port)).collect()
+    }
+
+    /// The live replicas of node `i`.
+    pub fn replicas_of(&self, i: usize) -> Vec<usize> {
+        let rows = self.rows();
+        let id = rows.iter().find(|r| r.port == self.nodes[i].port).map(|r| r.id.clone());
+        let ports: Vec<u16> =
+            rows.iter().filter(|r| !r.has_failed && r.primary == id).map(|r| r.port).collect();
+        (0..self.nodes.len()).filter(|n| ports.contains(&self.nodes[*n].port)).collect()
+    }
+
+    /// The node that owns a slot.
+    pub fn owner(&self, slot: u16) -> usize {
+        let rows = self.rows();
+        let port = rows.iter().find(|r| r.is_live_primary && r.owns(slot)).map(|r| r.port);
+        self.nodes
+            .iter()
+            .position(|n| Some(n.port) == port)
+            .unwrap_or_else(|| panic!("no owner of slot {slot}"))
+    }
+
+    /// Waits until every live node sees a whole cluster in which every replica follows its primary.
+    pub fn wait_ok(&self) {
+        wait_until("cluster is whole", SETTLE, || {
+            let mut live = self.nodes.iter().filter(|n| n.try_client().is_some());
+            live.all(|n| n.info_of_cluster("cluster_state").as_deref() == Some("ok") && self.is_linked(n))
+        });
+        self.wait_agreed();
+    }
+
+    /// Waits until all live nodes name the same owner for every slot.
+    pub fn wait_agreed(&self) {
+        wait_until("nodes agree on the owners of slots", SETTLE, || {
+            let texts = self.nodes.iter().filter_map(|n| n.try_text("CLUSTER NODES"));
+            let views: Vec<Vec<NodeRow>> = texts.map(|t| owners(&t)).collect();
+            views.windows(2).all(|w| same_owners(&w[0], &w[1]))
+        });
+    }
+
+    /// Makes replica `i` the primary of its shard while both live; returns when it is.
+    pub fn failover(&self, i: usize) {
+        self.nodes[i].ok("CLUSTER FAILOVER");
+        wait_until("failover", SETTLE, || {
+            self.nodes[i].info("replication", "role").as_deref() == Some("master")
+        });
+        self.wait_ok();
+    }
+
+    /// Waits until another node than `dead` owns the slot.
+    pub fn wait_promoted(&self, slot: u16, dead: usize) {
+        wait_until("a replica is promoted", SETTLE, || {
+            let rows = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != dead)
+                .find_map(|(_, n)| n.try_text("CLUSTER NODES"));
+            rows.is_some_and(|t| {
+                parse(&t).iter().any(|r| r.is_live_primary && r.owns(slot) && r.port != self.nodes[dead].port)
+            })
+        });
+    }
+
+    /// Moves slots to node `to` one after the other, keys included, as `redis-cli --cluster reshard` does.
+    pub fn reshard(&self, slots: impl IntoIterator<Item = u16>, to: usize) {
+        for slot in slots {
+            let from = self.owner(slot);
+            if from != to {
+                self.move_slot(slot, from, to);
+            }
+        }
+        self.wait_agreed();
+    }
+
+    /// Opens a slot for migration without moving a key: the owner answers ASK for keys it does not have.
+    pub fn open_slot(&self, slot: u16, from: usize, to: usize) {
+        self.nodes[to].ok(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", self.id(from)));
+        self.nodes[from].ok(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", self.id(to)));
+    }
+
+    /// Moves at most `count` keys of an open slot; returns how many were there.
+    pub fn move_keys(&self, slot: u16, from: usize, to: usize, count: usize) -> usize {
+        let mut source = self.client(from);
+        let reply = source.line(&format!("CLUSTER GETKEYSINSLOT {slot} {count}"));
+        let keys = frame::items(&reply);
+        if keys.is_empty() {
+            return 0;
+        }
+        let port = self.nodes[to].port.to_string();
+        let mut request: Vec<&[u8]> =
+            [b"MIGRATE", &b"127.0.0.1"[..], port.as_bytes(), b"", b"0", b"5000"].to_vec();
+        request.extend([&b"REPLACE"[..], b"KEYS"]);
+        request.extend(keys.iter().map(|k| frame::body(k)));
+        let reply = source.call(&request);
+        assert!(!frame::is_error(&reply), "MIGRATE: {}", frame::show(&reply));
+        keys.len()
+    }
+
+    /// Gives an open slot to its new owner: first there, then where it was, then on the other primaries.
+    pub fn close_slot(&self, slot: u16, from: usize, to: usize) {
+        let id = self.id(to);
+        let others = self.primaries().into_iter().filter(|i| *i != from && *i != to);
+        for i in [to, from].into_iter().chain(others) {
+            self.nodes[i].ok(&format!("CLUSTER SETSLOT {slot} NODE {id}"));
+        }
+    }
+
+    /// The id of node `i`.
+    pub fn id(&self, i: usize) -> String {
+        self.nodes[i].text("CLUSTER MYID")
+    }
+
+    /// How often all nodes in `which` together have executed a command.
+    pub fn calls_of(&self, which: &[usize], command: &str) -> u64 {
+        which.iter().map(|i| self.nodes[*i].calls_of(command)).sum()
+    }
+
+    fn launch(count: usize, options: &[&str]) -> Cluster {
+        let dir = TempDir::new("cluster");
+        let cluster_options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let all: Vec<&str> = cluster_options.into_iter().chain(options.iter().copied()).collect();
+        let nodes: Vec<Server> = (0..count)
+            .map(|i| {
+                let node_dir = dir.path().join(format!("node-{i}"));
+                std::fs::create_dir_all(&node_dir).unwrap();
+                Server::start(&binary(), free_port(), &node_dir, &all)
+            })
+            .collect();
+        nodes.iter().for_each(Server::wait_ready);
+        Cluster { nodes, dir }
+    }
+
+    fn share_out_slots(&self, primaries: usize) {
+        let share = |i: usize| i * usize::from(SLOTS) / primaries;
+        for i in 0..primaries {
+            self.nodes[i].ok(&format!("CLUSTER ADDSLOTSRANGE {} {}", share(i), share(i + 1) - 1));
+            self.nodes[i].ok(&format!("CLUSTER SET-CONFIG-EPOCH {}", i + 1));
+        }
+    }
+
+    /// Every node is told of every other: quicker than waiting for gossip.
+    fn meet(&self) {
+        for (i, node) in self.nodes.iter().enumerate() {
+            for other in &self.nodes[i + 1..] {
+                node.ok(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
+            }
+        }
+        wait_until("all nodes know each other", SETTLE, || {
+            self.nodes.iter().all(|n| {
+                let rows = n.try_text("CLUSTER NODES").map(|t| parse(&t)).unwrap_or_default();
+                rows.len() == self.nodes.len() && rows.iter().all(|r| !r.has_failed)
+            })
+        });
+    }
+
+    fn attach_replicas(&self, primaries: usize) {
+        for i in primaries..self.nodes.len() {
+            self.nodes[i].ok(&format!("CLUSTER REPLICATE {}", self.id(i % primaries)));
+        }
+    }
+
+    fn is_linked(&self, node: &Server) -> bool {
+        match node.info("replication", "role").as_deref() {
+            Some("slave") => node.info("replication", "master_link_status").as_deref() == Some("up"),
+            role => role == Some("master"),
+        }
+    }
+
+    fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        self.open_slot(slot, from, to);
+        while self.move_keys(slot, from, to, 50) > 0 {}
+        self.close_slot(slot, from, to);
+    }
+}
+
+/// The rows with slots, by port.
+fn owners(text: &str) -> Vec<NodeRow> {
+    let mut rows: Vec<NodeRow> = parse(text).into_iter().filter(|r| !r.slots.is_empty()).collect();
+    rows.sort_by_key(|r| r.port);
+    rows
+}
+
+fn same_owners(a: &[NodeRow], b: &[NodeRow]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a.port, &a.slots) == (b.port, &b.slots))
+}
+
+impl Server {
+    /// One field of `CLUSTER INFO`.
+    fn info_of_cluster(&self, field: &str) -> Option<String> {
+        let text = self.try_text("CLUSTER INFO")?;
+        let line = text.lines().find(|l| l.split(':').next() == Some(field))?;
+        line.split_once(':').map(|(_, v)| v.trim().to_string())
+    }
+}
