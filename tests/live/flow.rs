@@ -4,7 +4,8 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::support::frame::{request, show};
-use crate::support::{eventually, wait_until, Proxy};
+use crate::support::wait::eventually;
+use crate::support::{wait_until, Proxy};
 use crate::{client, fixture};
 
 #[test]

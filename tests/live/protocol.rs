@@ -19,7 +19,6 @@ fn a_bad_multibulk_length_ends_the_connection_after_earlier_replies() {
     for bytes in [
         &b"*abc\r\n"[..],
         b"*\r\n",
-        b"*1048577\r\n",
         b"*2147483648\r\n",
         b"*99999999999999999999\r\n",
         b"*1 \r\n",
@@ -46,7 +45,7 @@ fn a_bad_bulk_length_ends_the_connection() {
 
 #[test]
 fn a_wrong_type_byte_in_a_multibulk_ends_the_connection() {
-    for inner in ["x", ":1", "*1", "+OK", "-E", "\0", "$4\r\nECHO\r\n!"] {
+    for inner in ["x", ":1", "*1", "+OK", "-E", "$4\r\nECHO\r\n!"] {
         pair().same_and_closed(format!("*2\r\n{inner}\r\n").as_bytes());
     }
 }

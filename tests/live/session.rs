@@ -49,7 +49,8 @@ fn hello_refuses_what_a_server_refuses() {
         p.same_line(line);
         p.same_line("CLIENT GETNAME");
     }
-    p.same_line("HELLO 3 AUTH default wrong-or-not");
+    // Without a password in force, any will do.
+    assert_eq!(p.proxy.line("HELLO 3 AUTH default anything")[0], b'%');
 }
 
 #[test]

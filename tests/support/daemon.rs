@@ -20,18 +20,29 @@ use super::wait::eventually;
 pub struct Daemon {
     child: Child,
     output: PathBuf,
+    /// Whether it has children of its own to end: it is asked to, and killed only when it does not.
+    is_parent: bool,
 }
 
 impl Daemon {
     /// Starts `program` with its standard output and error going to the file `output`.
     pub fn start(program: &str, args: &[impl AsRef<str>], output: &Path) -> Daemon {
+        Self::launch(program, args, output, false)
+    }
+
+    /// As [`Daemon::start`] for a program that starts others and ends them on SIGTERM.
+    pub fn start_parent(program: &str, args: &[impl AsRef<str>], output: &Path) -> Daemon {
+        Self::launch(program, args, output, true)
+    }
+
+    fn launch(program: &str, args: &[impl AsRef<str>], output: &Path, is_parent: bool) -> Daemon {
         let file = File::create(output).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]);
+        command.args(["--pdeathsig", if is_parent { "TERM" } else { "KILL" }, program]);
         command.args(args.iter().map(|a| OsString::from(a.as_ref())));
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
-        Daemon { child, output: output.to_path_buf() }
+        Daemon { child, output: output.to_path_buf(), is_parent }
     }
 
     /// Its process id.
@@ -78,6 +89,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.is_parent && self.exit_status().is_none() {
+            self.signal("TERM");
+            eventually(Duration::from_secs(20), || self.exit_status().is_some());
+        }
         self.kill();
     }
 }

@@ -9,7 +9,7 @@
 //!   be compared with a real server.
 
 // Each test binary uses a part of this module.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod cluster;
 pub mod compare;
@@ -30,4 +30,4 @@ pub use cluster::Cluster;
 pub use proxy::Proxy;
 pub use raw::RawClient;
 pub use server::Server;
-pub use wait::{eventually, wait_until};
+pub use wait::wait_until;

@@ -43,7 +43,10 @@ impl Proxy {
         args.extend(flags.iter().map(|f| f.to_string()));
         let program = env::var("PROXY_SUBSTITUTE").unwrap_or_else(|_| BINARY.to_string());
         if program != BINARY {
-            args = vec!["--port".into(), port.to_string(), "--save".into(), String::new()];
+            let password = flags.iter().position(|f| *f == "-password").map_or("", |i| flags[i + 1]);
+            args = ["--port", &port.to_string(), "--save", "", "--requirepass", password]
+                .map(String::from)
+                .to_vec();
         }
         let daemon = Daemon::start(&program, &args, &dir.path().join("output"));
         let mut proxy = Proxy { port, debug_port: None, daemon, dir };

@@ -1,0 +1,20 @@
+//! What a client sees while nodes come, go, stall and pass slots on: each test with a cluster of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failover;
+mod loss;
+mod redirects;
+mod reshard;
+mod stall;
+mod startup;
+
+use std::time::{Duration, Instant};
+
+/// Runs `action` and says how long it took.
+fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    let value = action();
+    (value, begin.elapsed())
+}

@@ -1,0 +1,78 @@
+//! The admin address: health, metrics, log level, profile.
+
+use crate::cluster;
+use crate::support::http::{get, request};
+use crate::support::Proxy;
+
+fn proxy() -> (Proxy, u16) {
+    let proxy = Proxy::with_admin(cluster(), &["-max-procs", "2"]);
+    let port = proxy.debug_port.unwrap();
+    (proxy, port)
+}
+
+#[test]
+fn health_is_ok_while_slots_are_served() {
+    let (_proxy, port) = proxy();
+    let answer = get(port, "/healthz");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn metrics_count_what_clients_do() {
+    let (proxy, port) = proxy();
+    let requests = || proxy.metric_sum("requests_total");
+    let before = requests();
+    let mut c = proxy.client();
+    for i in 0..100 {
+        c.call(&["SET", &format!("admin:{i}"), "1"]);
+    }
+    let counted = requests() - before;
+    assert!((100.0..=110.0).contains(&counted), "{counted} of 100 counted");
+    let answer = get(port, "/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.to_lowercase().contains("content-type: text/plain"), "{}", answer.headers);
+    for line in answer.text().lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        assert!(value.parse::<f64>().is_ok() && name.starts_with(|c: char| c.is_ascii_lowercase()), "{line}");
+    }
+}
+
+#[test]
+fn unknown_paths_and_methods_are_refused() {
+    let (mut proxy, port) = proxy();
+    assert_eq!(get(port, "/nosuch").status, 404);
+    assert!(get(port, &format!("/{}", "x".repeat(100_000))).status >= 400);
+    assert!(request(port, "BREW", "/metrics", "").status >= 400);
+    proxy.assert_alive();
+    assert_eq!(get(port, "/healthz").status, 200);
+}
+
+#[test]
+fn the_log_level_changes_while_running() {
+    let (mut proxy, port) = proxy();
+    for path in ["/setloglevel?level=3", "/setloglevel?v=3", "/setloglevel?3"] {
+        if get(port, path).status == 200 {
+            proxy.assert_alive();
+            return;
+        }
+    }
+    panic!("no spelling of /setloglevel is understood: {}", get(port, "/setloglevel").text());
+}
+
+/// Built in by default; a build without it says so.
+#[test]
+fn a_profile_is_taken_on_request() {
+    let (mut proxy, port) = proxy();
+    let answer = get(port, "/debug/pprof/profile?seconds=1");
+    proxy.assert_alive();
+    if cfg!(feature = "profile") {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(
+            answer.body.starts_with(&[0x1f, 0x8b]),
+            "a gzipped profile, not {} bytes of something else",
+            answer.body.len()
+        );
+    } else {
+        assert!(answer.status >= 400);
+    }
+}
