@@ -23,6 +23,12 @@ impl<T> Key<T> {
     }
 }
 
+impl<T> Default for Key<T> {
+    fn default() -> Self {
+        Key::NONE
+    }
+}
+
 impl<T> Clone for Key<T> {
     fn clone(&self) -> Self {
         *self
