@@ -1,5 +1,26 @@
 //! Ring 1: bytes to frames and back, RESP2 and RESP3. Knows no command, no slot, no socket.
 
 mod args;
+pub mod encode;
+mod error;
+pub mod inline;
+mod limits;
+mod number;
+mod reply;
+mod request;
 
 pub use args::{Args, Span};
+pub use error::{ReplyError, RequestError};
+pub use limits::Limits;
+pub use reply::{error_text, is_error, is_push, ReplyFramer, Scan};
+pub use request::{Parsed, RequestParser};
+
+/// The version of the protocol that a connection speaks; HELLO switches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What every connection begins with.
+    #[default]
+    Resp2,
+    /// Maps, sets, doubles, pushes and the rest.
+    Resp3,
+}
