@@ -1,7 +1,5 @@
 //! Request -> plan -> parts: looks the command up, decides, and sends parts to backends.
 
-use std::mem;
-
 use super::backend::{Backend, Kind, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine, Hint};
@@ -9,7 +7,7 @@ use super::errors;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
-use crate::command::{self, Class, Command, Flags, KeyError};
+use crate::command::{self, Class, Command, Flags, KeyError, Unknown};
 use crate::config::ReadPrefer;
 use crate::resp::{encode, Args};
 
@@ -39,17 +37,12 @@ pub enum Unsent {
 impl Engine {
     /// One whole request of a client.
     pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
-        let Some(name) = args.get(0) else { return Step::Taken };
-        let Some(command) = command::lookup(name) else { return self.unknown(key, args) };
-        let command = match command.class {
-            Class::Container => match self.subcommand(key, command, args) {
-                Some(c) => c,
-                None => return Step::Taken,
-            },
-            _ => command,
+        let command = match command::resolve(args) {
+            Ok(command) => command,
+            Err(unknown) => return self.unknown(key, args, unknown),
         };
         if !command::arity_ok(command, args.len()) {
-            return self.refuse(key, |out| command::wrong_arity_error(out, command));
+            return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
         let stranger = self.clients.get(key).is_none_or(|c| !c.authenticated);
         if stranger && !command.flags.has(Flags::NO_AUTH) {
@@ -82,23 +75,34 @@ impl Engine {
         }
     }
 
-    pub(super) fn key_error(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>, e: KeyError) -> Step {
+    pub(super) fn key_error(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        args: &Args<'_>,
+        e: KeyError,
+    ) -> Step {
         match e {
             KeyError::CrossSlot => self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
-            KeyError::Server(text) => self.refuse(key, |out| out.extend_from_slice(text.as_bytes())),
             KeyError::Unroutable => self.send_whole(key, command, NO_SLOT, args.frame()),
         }
     }
 
     /// Gives the request its place in the client's order and sends it.
     #[inline]
-    fn send_whole(&mut self, key: Key<Client>, command: &'static Command, slot: u16, frame: &[u8]) -> Step {
+    pub(super) fn send_whole(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        slot: u16,
+        frame: &[u8],
+    ) -> Step {
         let kind = self.kind_for(key, command);
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         let owner = Owner::Client(key, sequence);
-        let part = Part { owner, born_us: self.now_us(), slot, command: command::id(command), attempts: 0, kind };
+        let part = Part { owner, born_us: self.now_us(), slot, command: command.id, attempts: 0, kind };
         self.send(part, frame);
         Step::Taken
     }
@@ -108,7 +112,7 @@ impl Engine {
     pub(super) fn send(&mut self, part: Part, bytes: &[u8]) {
         match self.backend_for(&part) {
             Ok(backend) => self.push(backend, part, bytes),
-            Err(Unsent::Unserved) => self.unserved(part, bytes),
+            Err(Unsent::Unserved) => self.unserved(part),
             Err(_) => self.park(part, bytes, None),
         }
     }
@@ -190,20 +194,23 @@ impl Engine {
     #[inline]
     pub(super) fn kind_for(&self, key: Key<Client>, command: &Command) -> Kind {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
-        let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master) && command.flags.has(Flags::READONLY);
+        let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
+            && command.flags.has(Flags::READONLY);
         Kind { resp3: c.resp3, replica }
     }
 
-    /// Nobody serves the slot: an error at once when the topology says so, else it may still be found out.
-    fn unserved(&mut self, part: Part, bytes: &[u8]) {
-        self.effects.push(Effect::Refresh(Hint::Unserved));
-        let _ = bytes;
+    /// Nobody serves the slot of a part.
+    #[cold]
+    fn unserved(&mut self, part: Part) {
+        self.nobody_serves();
+        let mut error = Vec::new();
+        errors::unserved(&mut error, part.slot, self.nodes.known());
+        self.answer(&part, &error);
+    }
+
+    pub(super) fn nobody_serves(&mut self) {
         self.counters.proxy_errors += 1;
-        let mut text = mem::take(&mut self.scratch);
-        text.clear();
-        errors::unserved(&mut text, part.slot, self.nodes.known());
-        self.answer(&part, &text);
-        self.scratch = text;
+        self.effects.push(Effect::Refresh(Hint::Unserved));
     }
 
     /// An error reply; `write` gives its text without `-` and line end.
@@ -216,37 +223,31 @@ impl Engine {
         Step::Taken
     }
 
-    fn unknown(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
-        let known = self.clients.get(key).is_some_and(|c| c.authenticated);
+    #[cold]
+    fn unknown(&mut self, key: Key<Client>, args: &Args<'_>, unknown: Unknown) -> Step {
         let first = args.get(0).unwrap_or_default();
         if first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:") {
             return self.security_attack(key);
         }
-        match known {
-            true => self.refuse(key, |out| command::unknown_command_error(out, args)),
-            false => self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH)),
-        }
+        let known = self.clients.get(key).is_some_and(|c| c.authenticated);
+        self.refuse(key, |out| match unknown {
+            Unknown::Command => command::unknown_command_error(args, out),
+            Unknown::Subcommand(_) if known => command::unknown_subcommand_error(args, out),
+            Unknown::Subcommand(_) => out.extend_from_slice(errors::NO_AUTH),
+        })
     }
 
     /// An HTTP request: a page in somebody's browser tries to reach this port. Closed at once, as a server does.
     fn security_attack(&mut self, key: Key<Client>) -> Step {
         if let Some(c) = self.clients.get_mut(key) {
-            log::warn!("client {} ({}) closed: it speaks HTTP, perhaps a cross-protocol attack", c.id, c.peer);
+            log::warn!(
+                "client {} ({}) closed: it speaks HTTP, perhaps a cross-protocol attack",
+                c.id,
+                c.peer
+            );
         }
         self.close_client(key);
         Step::Taken
-    }
-
-    fn subcommand(&mut self, key: Key<Client>, container: &'static Command, args: &Args<'_>) -> Option<&'static Command> {
-        let Some(word) = args.get(1) else {
-            self.refuse(key, |out| command::wrong_arity_error(out, container));
-            return None;
-        };
-        let found = command::subcommand(container, word);
-        if found.is_none() {
-            self.refuse(key, |out| command::unknown_subcommand_error(out, container, word));
-        }
-        found
     }
 
     /// The time as parts keep it.

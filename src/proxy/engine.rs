@@ -99,6 +99,10 @@ pub struct Engine {
     pub(super) parser: RequestParser,
     /// Request or reply bytes under construction.
     pub(super) scratch: Vec<u8>,
+    /// A part of a split request under construction.
+    pub(super) scratch_part: Vec<u8>,
+    /// The keys of a split request.
+    pub(super) keys: Vec<(u16, u32)>,
     /// An inline request as a multibulk.
     pub(super) scratch_inline: Vec<u8>,
     pub(super) dirty_clients: Vec<Key<Client>>,
@@ -131,6 +135,8 @@ impl Engine {
             stranger_limits: Limits::unauthenticated(),
             parser: RequestParser::new(),
             scratch: Vec::new(),
+            scratch_part: Vec::new(),
+            keys: Vec::new(),
             scratch_inline: Vec::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
@@ -273,7 +279,10 @@ impl Engine {
         {
             for (key, b) in self.backends.iter() {
                 let len: usize = b.fifo.iter().map(|f| f.len as usize).sum();
-                assert!(b.dirty || b.output().is_empty() || b.window.blocked(), "backend {key:?} is not on the dirty list");
+                assert!(
+                    b.dirty || b.output().is_empty() || b.window.blocked(),
+                    "backend {key:?} is not on the dirty list"
+                );
                 assert_eq!(b.window.unanswered(), len, "backend {key:?}: window and FIFO differ");
             }
             for (key, c) in self.clients.iter() {

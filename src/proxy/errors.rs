@@ -22,22 +22,29 @@ pub fn refused(out: &mut Vec<u8>, why: &str) {
 
 /// A command whose class the proxy does not carry out.
 pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
-    let name = command::full_name(command::id(command));
+    let name = command::full_name(command.id);
     say(out, format_args!("ERR '{name}' is not supported by this version of the proxy"));
 }
 
 /// Nobody serves the slot, as a whole frame; the first half is a server's text.
 pub fn unserved(out: &mut Vec<u8>, slot: u16, known: bool) {
     match (known, slot) {
-        (false, _) => say(out, format_args!("-CLUSTERDOWN The proxy has not reached any node of the cluster yet\r\n")),
+        (false, _) => {
+            say(out, format_args!("-CLUSTERDOWN The proxy has not reached any node of the cluster yet\r\n"))
+        }
         (true, NO_SLOT) => say(out, format_args!("-CLUSTERDOWN The cluster has no primaries\r\n")),
-        (true, slot) => say(out, format_args!("-CLUSTERDOWN Hash slot not served: nobody owns slot {slot}\r\n")),
+        (true, slot) => {
+            say(out, format_args!("-CLUSTERDOWN Hash slot not served: nobody owns slot {slot}\r\n"))
+        }
     }
 }
 
 /// A command that may or may not have been executed, as a whole frame.
 pub fn outcome_unknown(out: &mut Vec<u8>, node: &str, why: &str) {
-    say(out, format_args!("-ERR node {node} {why} before it answered: the outcome of this command is unknown\r\n"));
+    say(
+        out,
+        format_args!("-ERR node {node} {why} before it answered: the outcome of this command is unknown\r\n"),
+    );
 }
 
 /// A part that found no node in time, as a whole frame.
@@ -45,7 +52,10 @@ pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     let waited = waited.as_millis();
     match slot {
         NO_SLOT => say(out, format_args!("-CLUSTERDOWN No primary could be reached within {waited} ms\r\n")),
-        slot => say(out, format_args!("-CLUSTERDOWN No node of slot {slot} could be reached within {waited} ms\r\n")),
+        slot => say(
+            out,
+            format_args!("-CLUSTERDOWN No node of slot {slot} could be reached within {waited} ms\r\n"),
+        ),
     }
 }
 

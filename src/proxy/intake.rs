@@ -151,7 +151,12 @@ impl Engine {
         }
     }
 
-    fn take_requests(&mut self, key: Key<Client>, data: &[u8], parser: &mut RequestParser) -> (usize, Intake) {
+    fn take_requests(
+        &mut self,
+        key: Key<Client>,
+        data: &[u8],
+        parser: &mut RequestParser,
+    ) -> (usize, Intake) {
         let mut at = 0;
         let mut budget = COMMANDS_PER_TURN;
         while at < data.len() {
@@ -302,14 +307,27 @@ impl Engine {
     pub(super) fn reply_to(&mut self, key: Key<Client>, sequence: Sequence, reply: &[u8]) {
         let Some(c) = self.clients.get_mut(key) else { return };
         let Some(active) = c.active.as_deref_mut() else { return };
-        if active.backlog() > self.config.client_output_limit {
-            log::warn!("client {} ({}) closed: it does not read its replies", c.id, c.peer);
-            self.counters.output_limit_closes += 1;
-            self.close_client(key);
-            return;
-        }
+        let overdue = active.backlog() > self.config.client_output_limit;
         active.order.complete(sequence, reply, active.out.tail());
         self.counters.error_replies += u64::from(matches!(reply.first(), Some(b'-' | b'!')));
         self.mark_client(key);
+        if overdue {
+            self.output_limit(key);
+        }
+    }
+
+    /// A client does not take its replies.
+    #[cold]
+    pub(super) fn output_limit(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get(key) {
+            log::warn!(
+                "client {} ({}) closed: more than {} bytes of replies wait for it",
+                c.id,
+                c.peer,
+                self.config.client_output_limit
+            );
+        }
+        self.counters.output_limit_closes += 1;
+        self.close_client(key);
     }
 }

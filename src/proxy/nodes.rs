@@ -47,7 +47,8 @@ impl Node {
         let full = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
         let half = full / 2;
         self.failures += 1;
-        self.closed_until = now.after(half + Duration::from_micros(random.below(half.as_micros() as u64 + 1)));
+        self.closed_until =
+            now.after(half + Duration::from_micros(random.below(half.as_micros() as u64 + 1)));
     }
 
     /// A handshake succeeded.

@@ -10,10 +10,7 @@ enum Place {
     /// The reply has not come; the request is so many bytes long.
     Waiting(u32),
     /// The reply has come before its turn and lies in the stash.
-    Ready {
-        start: u32,
-        len: u32,
-    },
+    Ready { start: u32, len: u32 },
 }
 
 /// One place per request in flight, and the replies that came before their turn.
@@ -76,7 +73,15 @@ impl ReplyOrder {
         }
     }
 
-    /// Whether the reply behind the head has come already, so that what goes to `out` cannot be delayed.
+    /// Passes the head alone; the caller has made sure that nothing is ready behind it, and appends its reply to the
+    /// outbox before anything else gets there.
+    #[inline]
+    pub fn skip_head(&mut self) {
+        debug_assert!(!self.ready_behind_head());
+        self.pop();
+    }
+
+    /// Whether the reply behind the head has come already, so that passing the head passes more than itself.
     #[inline]
     pub fn ready_behind_head(&self) -> bool {
         self.stashed != 0 && matches!(self.places.get(1), Some(Place::Ready { .. }))

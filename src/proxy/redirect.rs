@@ -106,8 +106,13 @@ mod tests {
         ] {
             assert_eq!(verdict(text), Verdict::Retry { refresh });
         }
-        for text in [&b"-MISCONF x\r\n"[..], b"-OOM x\r\n", b"-NOREPLICAS x\r\n", b"-ERR MOVED 1 127.0.0.1:1\r\n", b"+OK\r\n"]
-        {
+        for text in [
+            &b"-MISCONF x\r\n"[..],
+            b"-OOM x\r\n",
+            b"-NOREPLICAS x\r\n",
+            b"-ERR MOVED 1 127.0.0.1:1\r\n",
+            b"+OK\r\n",
+        ] {
             assert_eq!(verdict(text), Verdict::Reply);
         }
     }

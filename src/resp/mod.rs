@@ -6,12 +6,14 @@ mod error;
 pub mod inline;
 mod limits;
 mod number;
+mod peek;
 mod reply;
 mod request;
 
 pub use args::{Args, Span};
 pub use error::{ReplyError, RequestError};
 pub use limits::Limits;
+pub use peek::{frame_len, integer};
 pub use reply::{error_text, is_error, is_push, ReplyFramer, Scan};
 pub use request::{Parsed, RequestParser};
 
