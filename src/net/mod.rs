@@ -1,3 +1,5 @@
 //! Ring 4: the only place with mio, sockets, clocks, threads and signals. Knows no command names.
 
+pub mod clock;
 pub mod mesh;
+pub mod topology;
