@@ -16,8 +16,9 @@ use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
-use super::redirect::{Target, Verdict};
+use super::redirect::Verdict;
 use crate::base::arena::Key;
+use crate::cluster::{Redirect, RedirectKind};
 use crate::command::{self, Class, Command, Flags};
 use crate::resp::encode;
 
@@ -75,7 +76,7 @@ impl Engine {
     ) {
         part.attempts = part.attempts.saturating_add(1);
         match verdict {
-            Verdict::Moved(target) => {
+            Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
                 self.counters.moved += 1;
                 self.effects.push(Effect::Refresh(Hint::Moved(target.slot)));
                 match self.target_node(from, &target) {
@@ -86,7 +87,7 @@ impl Engine {
                     None => self.park(part, request, Some(error)),
                 }
             }
-            Verdict::Ask(target) => {
+            Verdict::Redirect(target) => {
                 self.counters.ask += 1;
                 match self.target_node(from, &target) {
                     Some(node) if !self.waits_behind(&part) => self.ask(node, part, request, error),
@@ -326,7 +327,7 @@ impl Engine {
     }
 
     /// The node that a redirect points to; `None` for a host name that is not known yet.
-    fn target_node(&mut self, from: Key<Node>, target: &Target<'_>) -> Option<Key<Node>> {
+    fn target_node(&mut self, from: Key<Node>, target: &Redirect<'_>) -> Option<Key<Node>> {
         if target.host.is_empty() {
             let mut addr = self.nodes.get(from)?.addr;
             addr.set_port(target.port);
