@@ -35,6 +35,9 @@ const READS_PER_TURN: usize = 4;
 /// Clients accepted per turn.
 const ACCEPTS_PER_TURN: usize = 256;
 
+/// Rounds of effects and writing per turn: what one round causes is seen to by the next, and seldom causes more.
+const ROUNDS_PER_TURN: usize = 4;
+
 /// How soon accepting is tried again after the system ran out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -125,15 +128,19 @@ impl Reactor {
             self.accept();
         }
         self.leftovers();
-        self.effects();
-        self.flush();
-        self.effects();
+        for _ in 0..ROUNDS_PER_TURN {
+            self.effects();
+            self.flush();
+            if !self.engine.has_output() {
+                break;
+            }
+        }
         self.engine.check_invariants();
         Ok(())
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.engine.has_ready() || !self.again.is_empty() {
+        if self.engine.has_ready() || self.engine.has_output() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let timer = self.engine.deadline().map(|t| t.since(self.clock.now()));
@@ -218,7 +225,8 @@ impl Reactor {
     /// Serves a client that is counted already.
     fn adopt(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let key = self.engine.client_opened(peer);
-        let registered = self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
+        let registered =
+            self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
         put(&mut self.clients, key, Socket::new(stream, key));
         if let Err(e) = registered {
             self.client_failed(key, &e);
@@ -392,7 +400,8 @@ impl Reactor {
         });
         match opened {
             Ok(stream) => {
-                let socket = Socket { connecting: true, watched: true, ..Socket::new(stream, key) };
+                let mut socket = Socket::new(stream, key);
+                (socket.connecting, socket.watched) = (true, true);
                 put(&mut self.backends, key, socket);
             }
             Err(e) => self.engine.backend_gone(key, e.to_string()),
@@ -437,7 +446,8 @@ impl Reactor {
         let Some(socket) = at(&mut self.clients, key).filter(|s| !s.watched) else { return };
         socket.watched = true;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.parts.poll.registry().reregister(&mut socket.stream, client_token(key), interest) {
+        if let Err(e) = self.parts.poll.registry().reregister(&mut socket.stream, client_token(key), interest)
+        {
             self.client_failed(key, &e);
         }
     }
@@ -456,9 +466,12 @@ fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }
-    match stream.write(bytes) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-        result => result,
+    loop {
+        match stream.write(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

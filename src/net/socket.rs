@@ -56,7 +56,15 @@ pub enum Look {
 impl<T> Socket<T> {
     /// A socket with nothing read yet.
     pub fn new(stream: TcpStream, key: Key<T>) -> Self {
-        Socket { stream, key, readable: false, paused: false, connecting: false, watched: false, unread: Vec::new() }
+        Socket {
+            stream,
+            key,
+            readable: false,
+            paused: false,
+            connecting: false,
+            watched: false,
+            unread: Vec::new(),
+        }
     }
 
     /// Reads once; what is left from before stands in front.

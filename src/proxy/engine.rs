@@ -208,6 +208,16 @@ impl Engine {
         !self.ready.is_empty()
     }
 
+    /// Whether there are effects to carry out or keys on a dirty list.
+    pub fn has_output(&self) -> bool {
+        !(self.effects.is_empty() && self.dirty_clients.is_empty() && self.dirty_backends.is_empty())
+    }
+
+    /// Puts a client on the ready list because its caller stopped reading it.
+    pub fn read_again(&mut self, key: Key<Client>) {
+        self.ready.push(key);
+    }
+
     /// Moves what the caller must do to `effects`, in order.
     pub fn take_effects(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.effects);

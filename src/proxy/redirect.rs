@@ -1,6 +1,6 @@
 //! What an error of a node says about where a part should go next. Pure.
 
-use crate::cluster::{parse_redirect, Redirect, RedirectKind};
+use crate::cluster::{parse_redirect, Redirect};
 
 /// What to do with a part that a node answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +32,16 @@ pub fn verdict(frame: &[u8]) -> Verdict<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::RedirectKind;
 
     #[test]
     fn a_redirect_is_told_from_a_malformed_one() {
         let redirect = |kind| Verdict::Redirect(Redirect { kind, slot: 3999, host: "127.0.0.1", port: 6381 });
         assert_eq!(verdict(b"-MOVED 3999 127.0.0.1:6381\r\n"), redirect(RedirectKind::Moved));
         assert_eq!(verdict(b"-ASK 3999 127.0.0.1:6381\r\n"), redirect(RedirectKind::Ask));
-        for text in [&b"-MOVED\r\n"[..], b"-MOVED 16384 127.0.0.1:1\r\n", b"-ASK 1 \xff:1\r\n", b"-MOVEDX 1 a:1\r\n"] {
+        for text in
+            [&b"-MOVED\r\n"[..], b"-MOVED 16384 127.0.0.1:1\r\n", b"-ASK 1 \xff:1\r\n", b"-MOVEDX 1 a:1\r\n"]
+        {
             assert_eq!(verdict(text), Verdict::Reply, "{}", String::from_utf8_lossy(text));
         }
     }
