@@ -59,4 +59,83 @@ impl SlotMap {
     pub fn covered(&self) -> usize {
         self.slots.iter().filter(|s| **s != NO_SHARD).count()
     }
+
+    /// Whether both say the same of nodes, names, shards and slots. Epochs do not count, since nodes hear of a new one
+    /// at different times; nor do server versions, which differ between nodes while an upgrade rolls, unless this one
+    /// is not known yet.
+    pub fn same_topology(&self, other: &SlotMap) -> bool {
+        self.server_version.is_empty() == other.server_version.is_empty()
+            && self.slots == other.slots
+            && self.shards == other.shards
+            && self.nodes == other.nodes
+    }
+
+    /// The node that serves `slot`, its primary.
+    pub fn primary_of_slot(&self, slot: u16) -> Option<&NodeInfo> {
+        self.primary_of_shard(*self.slots.get(usize::from(slot))?)
+    }
+
+    /// The primary of the shard at this index of [`SlotMap::shards`]; `None` for [`NO_SHARD`].
+    pub fn primary_of_shard(&self, shard: u16) -> Option<&NodeInfo> {
+        let shard = self.shards.get(usize::from(shard))?;
+        self.nodes.get(usize::from(shard.primary))
+    }
+
+    /// The index in [`SlotMap::nodes`] of the node that a redirect calls `host` and `port`, by its name or address.
+    pub fn node_named(&self, host: &str, port: u16) -> Option<usize> {
+        let addr = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        self.nodes.iter().position(|node| match addr {
+            Some(addr) => node.addr == addr,
+            None => node.name.rsplit_once(':').is_some_and(|(name, p)| name == host && p.parse() == Ok(port)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_nodes() -> SlotMap {
+        let node = |name: &str, addr: &str| NodeInfo {
+            id: String::new(),
+            name: name.into(),
+            addr: addr.parse().unwrap(),
+        };
+        let mut map = SlotMap::empty();
+        map.nodes = vec![node("redis-0.svc:7001", "10.0.0.1:7001"), node("[::1]:7002", "[::1]:7002")];
+        map.shards = vec![ShardInfo { primary: 1, replicas: vec![0] }];
+        map.slots[5] = 0;
+        map
+    }
+
+    #[test]
+    fn nodes_are_found_by_name_and_by_address() {
+        let map = two_nodes();
+        assert_eq!(map.node_named("redis-0.svc", 7001), Some(0));
+        assert_eq!(map.node_named("10.0.0.1", 7001), Some(0));
+        assert_eq!(map.node_named("::1", 7002), Some(1));
+        assert_eq!(map.node_named("redis-0.svc", 7002), None);
+        assert_eq!(map.node_named("::1", 7001), None);
+        assert_eq!(map.node_named("", 7001), None);
+    }
+
+    #[test]
+    fn primaries_of_slots() {
+        let map = two_nodes();
+        assert_eq!(map.primary_of_slot(5).map(|n| n.addr.port()), Some(7002));
+        assert_eq!(map.primary_of_slot(6), None);
+        assert_eq!(map.primary_of_slot(u16::MAX), None);
+        assert_eq!(SlotMap::empty().covered(), 0);
+    }
+
+    #[test]
+    fn epochs_and_versions_do_not_make_a_difference_but_names_do() {
+        let mut map = two_nodes();
+        map.server_version = "7.0.15".into();
+        let mut other = SlotMap { epoch: 9, server_version: "7.2.4".into(), ..map.clone() };
+        assert!(map.same_topology(&other));
+        other.nodes[0].name.push('x');
+        assert!(!map.same_topology(&other));
+        assert!(!map.same_topology(&SlotMap { server_version: String::new(), ..map.clone() }));
+    }
 }

@@ -1,10 +1,15 @@
 //! The words in which the command table says what a command is.
 
 /// One command or sub-command, as a row of the table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Command {
     /// Lower-case name; of a sub-command only its own word (`get`, not `config|get`).
     pub name: &'static str,
+    /// Of a sub-command the lower-case name of its container (`config`); empty for a command of its own.
+    pub container: &'static str,
+    /// Dense number of the row, commands first, then sub-commands: an index for arrays of statistics. Not stable
+    /// between versions of the program.
+    pub id: u16,
     /// Number of arguments with the name (and, for a sub-command, its container's name); negative: at least so many.
     pub arity: i16,
     /// What the server says of it.
@@ -34,6 +39,11 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 4);
     /// Its key positions depend on its arguments beyond what first/last/step say.
     pub const MOVABLE_KEYS: Flags = Flags(1 << 5);
+    /// Redis 7.0 does not have it; Redis 8 or Valkey 9 do. An older cluster answers with its own error.
+    pub const NEWER: Flags = Flags(1 << 6);
+    /// Redis 7.0 takes fewer numbers of arguments than the row says, which is that of Redis 8 and Valkey 9: between the
+    /// two the server decides.
+    pub const ARITY_GREW: Flags = Flags(1 << 7);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
@@ -69,6 +79,8 @@ pub enum Keys {
         count: u8,
         /// First key.
         first: u8,
+        /// Distance between two keys: 1, or 2 where each is followed by its value (MSETEX).
+        step: u8,
         /// Destination key, or 0.
         dest: u8,
     },
@@ -88,7 +100,8 @@ pub enum Keys {
 /// What the proxy does with a command; `commands.md` of the design has a paragraph for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Sent whole to the owner of the one slot of its keys.
+    /// Sent whole to the owner of the one slot of its keys, or to any primary when this invocation has no key
+    /// (EVAL with 0 keys).
     Slot,
     /// Split into a part per slot, merged.
     Split(Split),
@@ -116,7 +129,7 @@ pub enum Class {
     Monitor,
     /// WAIT, WAITAOF.
     Wait,
-    /// Has sub-commands of different classes; the row of the sub-command decides.
+    /// Has sub-commands of different classes and does nothing without one; the row of the sub-command decides.
     Container,
     /// Never forwarded; the text (without `-ERR `) says why.
     Refused(&'static str),

@@ -1,1 +1,38 @@
 //! Ring 3: the engine of one worker, sans-I/O. Knows no socket, clock, thread or random source.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `engine` | the state of a worker and the events that come in |
+//! | `client`, `order` | one client; the order of its replies |
+//! | `backend`, `window` | one connection to a node; its bytes until they are answered |
+//! | `nodes` | nodes, shards, slots as this worker sees them |
+//! | `part` | a piece of a request on its way to one node |
+//! | `intake` | client bytes -> requests |
+//! | `dispatch` | request -> plan -> parts |
+//! | `deliver` | node bytes -> replies |
+//! | `redirect` | what an error of a node says; pure |
+//! | `recover` | redirects, waiting parts, lost backends |
+//! | `fan` | commands split by slot and merged |
+//! | `session`, `info`, `errors` | what the proxy answers itself |
+
+mod backend;
+mod client;
+mod deliver;
+mod dispatch;
+mod engine;
+mod errors;
+mod fan;
+mod info;
+mod intake;
+mod nodes;
+mod order;
+mod part;
+mod recover;
+mod redirect;
+mod session;
+mod window;
+
+pub use backend::Backend;
+pub use client::Client;
+pub use engine::{Effect, Engine, Hint, Surroundings};
+pub use intake::Intake;

@@ -1,6 +1,30 @@
 //! The command line, validated, as one immutable value. Nothing else reads arguments.
+//!
+//! `flags` holds the table that everything else here is made from: a new flag is a row there and a field here.
 
 use std::time::Duration;
+
+mod flags;
+mod log;
+mod parse;
+mod usage;
+mod value;
+
+pub use self::log::{LogConfig, Severity, SourceLine, VModule};
+pub use parse::{from_args, Invocation, UsageError};
+pub use usage::flags_markdown;
+
+/// The program's name in usage text and error lines.
+pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// Everything that the command line says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the proxy does.
+    pub proxy: Config,
+    /// What becomes of log lines.
+    pub log: LogConfig,
+}
 
 /// Which node of a shard serves read-only commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +42,7 @@ pub enum ReadPrefer {
 pub struct Config {
     /// `-addr`: where clients are accepted, `host:port`.
     pub addr: String,
-    /// `-startup-nodes`: `host:port` each; host names allowed, IPv6 with or without brackets.
+    /// `-startup-nodes`: `host:port` each; host names allowed, IPv6 addresses in brackets whatever was written.
     pub startup_nodes: Vec<String>,
     /// `-password`: for the backends, and asked of the clients; empty means none.
     pub password: String,
@@ -50,4 +74,52 @@ pub struct Config {
     pub client_output_limit: usize,
     /// `-max-request`: largest request in bytes, at most 512 MiB.
     pub max_request: usize,
+}
+
+impl Default for Settings {
+    /// What an empty command line says.
+    fn default() -> Self {
+        let mut settings = Settings { proxy: Config::blank(), log: LogConfig::blank() };
+        for flag in flags::FLAGS {
+            let set = (flag.set)(&mut settings, flag.default);
+            debug_assert_eq!(set, Ok(()), "the default of -{}", flag.name);
+        }
+        settings
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Settings::default().proxy
+    }
+}
+
+impl Config {
+    /// What an empty command line says, for tests to start from.
+    pub fn for_tests() -> Config {
+        Config::default()
+    }
+
+    /// The value that the flag table's defaults are applied to.
+    fn blank() -> Self {
+        Config {
+            addr: String::new(),
+            startup_nodes: Vec::new(),
+            password: String::new(),
+            connect_timeout: Duration::ZERO,
+            slots_reload_interval: Duration::ZERO,
+            backend_idle_connections: 0,
+            backend_init_connections: 0,
+            read_prefer: ReadPrefer::Master,
+            workers: 1,
+            debug_addr: None,
+            reply_timeout: Duration::ZERO,
+            retry_timeout: Duration::ZERO,
+            drain_timeout: Duration::ZERO,
+            max_clients: 0,
+            client_idle_timeout: Duration::ZERO,
+            client_output_limit: 0,
+            max_request: 0,
+        }
+    }
 }

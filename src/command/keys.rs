@@ -1,0 +1,250 @@
+//! Where the keys of a request are. Owns the reading of arguments that name keys; must not know nodes or slot maps.
+
+use super::slot::slot;
+use super::spec::{Class, Command, Flags, Keys};
+use crate::resp::Args;
+
+/// Why the keys of a request give no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// The keys hash to different slots; nothing may be sent.
+    CrossSlot,
+    /// The arguments that say where the keys are make no sense (`EVAL s abc`, XREAD without STREAMS).
+    ///
+    /// The request may be sent to any primary, which answers with the error of its own version: the texts differ between
+    /// commands and versions, and some depend on its state. Nothing is executed: these commands read all their arguments
+    /// before they touch a key. Nor is anything lost should a server read them otherwise than this file does, because a
+    /// node of a cluster looks for the keys itself before it runs a command, and answers MOVED or CROSSSLOT where they
+    /// are not its own. Inside MULTI it is queued like any other, as a server does.
+    Unroutable,
+}
+
+/// The positions of the keys of one request among its arguments, in the order in which a server lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPositions {
+    /// A key before the others, 0 when there is none: argument 0 is never a key.
+    head: usize,
+    next: usize,
+    end: usize,
+    step: usize,
+}
+
+/// Finds the keys of a request whose row is `command`; for a sub-command its own row.
+///
+/// The positions are within the arguments, even when there are fewer than the arity asks for: then there are fewer keys.
+///
+/// # Errors
+/// [`KeyError::Unroutable`].
+pub fn keys(command: &Command, args: &Args<'_>) -> Result<KeyPositions, KeyError> {
+    let argc = args.len();
+    match command.keys {
+        Keys::None => Ok(KeyPositions::NONE),
+        Keys::Range { first, last, step } => Ok(range(first, last, step, argc)),
+        Keys::Counted { count, first, step, dest } => {
+            let (head, next, step) = (usize::from(dest), usize::from(first), usize::from(step));
+            let n = counted(args.get(usize::from(count))).ok_or(KeyError::Unroutable)?;
+            match n.checked_mul(step).and_then(|n| n.checked_add(next)) {
+                Some(end) if end <= argc => Ok(KeyPositions { head, next, end, step }),
+                _ => Err(KeyError::Unroutable),
+            }
+        }
+        Keys::Streams => streams(command, args).ok_or(KeyError::Unroutable),
+        Keys::SortStore => Ok(KeyPositions::pair(1, sort_destination(args), argc)),
+        Keys::GeoStore { options } => {
+            Ok(KeyPositions::pair(1, geo_destination(args, usize::from(options)), argc))
+        }
+        Keys::Migrate => migrate(args).ok_or(KeyError::Unroutable),
+    }
+}
+
+/// The key of a command that has exactly one, as argument 1; `None` for all others. The short way for the hot path.
+#[inline]
+pub fn first_key<'a>(command: &Command, args: &Args<'a>) -> Option<&'a [u8]> {
+    match command.keys {
+        Keys::Range { first: 1, last: 1, .. } => args.get(1),
+        _ => None,
+    }
+}
+
+/// The one slot of all keys of a request, `None` when it has no key and so may go to any primary.
+///
+/// # Errors
+/// [`KeyError::CrossSlot`] and [`KeyError::Unroutable`].
+#[inline]
+pub fn slot_of(command: &Command, args: &Args<'_>) -> Result<Option<u16>, KeyError> {
+    match first_key(command, args) {
+        Some(key) => Ok(Some(slot(key))),
+        None => slot_of_many(command, args),
+    }
+}
+
+/// Whether this request may wait for another client: always for BLPOP and its like, for XREAD and XREADGROUP only with
+/// the option BLOCK. WAIT and WAITAOF do not count: what they wait for is not another client.
+pub fn blocks(command: &Command, args: &Args<'_>) -> bool {
+    command.class == Class::Blocking
+        && (command.keys != Keys::Streams || stream_options(command, args).is_some_and(|o| o.block))
+}
+
+impl KeyPositions {
+    const NONE: KeyPositions = KeyPositions { head: 0, next: 0, end: 0, step: 1 };
+
+    /// Argument `first`, if there is one, and then perhaps another.
+    fn pair(first: usize, second: Option<usize>, argc: usize) -> Self {
+        let head = if first < argc { first } else { 0 };
+        match second {
+            None => KeyPositions { head, ..KeyPositions::NONE },
+            Some(second) => KeyPositions { head, next: second, end: second + 1, step: 1 },
+        }
+    }
+}
+
+impl Iterator for KeyPositions {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.head != 0 {
+            return Some(std::mem::take(&mut self.head));
+        }
+        let at = self.next;
+        if at >= self.end {
+            return None;
+        }
+        self.next = at + self.step;
+        Some(at)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let n = usize::from(self.head != 0) + self.end.saturating_sub(self.next).div_ceil(self.step);
+        (n, Some(n))
+    }
+}
+
+impl ExactSizeIterator for KeyPositions {}
+
+fn slot_of_many(command: &Command, args: &Args<'_>) -> Result<Option<u16>, KeyError> {
+    let mut found = None;
+    for key in keys(command, args)?.filter_map(|at| args.get(at)) {
+        let slot = slot(key);
+        if *found.get_or_insert(slot) != slot {
+            return Err(KeyError::CrossSlot);
+        }
+    }
+    Ok(found)
+}
+
+fn range(first: u8, last: i8, step: u8, argc: usize) -> KeyPositions {
+    let end = if last >= 0 {
+        (last.unsigned_abs() as usize + 1).min(argc)
+    } else {
+        (argc + 1).saturating_sub(last.unsigned_abs() as usize)
+    };
+    KeyPositions { head: 0, next: usize::from(first), end, step: usize::from(step) }
+}
+
+/// Reads a number of keys the way a server reads integers: plain decimal, no sign, no leading zeros, no blanks.
+fn counted(arg: Option<&[u8]>) -> Option<usize> {
+    let digits = arg?;
+    if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
+        return None;
+    }
+    digits.iter().try_fold(0usize, |n, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// What stands before the keys of XREAD and XREADGROUP.
+struct StreamOptions {
+    /// Whether there was a BLOCK.
+    block: bool,
+    /// Position of the word STREAMS.
+    streams: usize,
+}
+
+/// Reads the options up to STREAMS one by one, with their values: a group, a consumer or a value may have the name of
+/// an option. A word that is no option is passed over; the server refuses it.
+fn stream_options(command: &Command, args: &Args<'_>) -> Option<StreamOptions> {
+    let of_group = command.flags.has(Flags::WRITE);
+    let (mut at, mut block) = (1, false);
+    loop {
+        let word = args.get(at)?;
+        let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+        if is("STREAMS") {
+            return Some(StreamOptions { block, streams: at });
+        }
+        block |= is("BLOCK");
+        at += if of_group && is("GROUP") {
+            3
+        } else if is("BLOCK") || is("COUNT") || (of_group && is("CLAIM")) {
+            2
+        } else {
+            1
+        };
+    }
+}
+
+fn streams(command: &Command, args: &Args<'_>) -> Option<KeyPositions> {
+    let next = stream_options(command, args)?.streams + 1;
+    let rest = args.len().checked_sub(next)?;
+    // As many IDs as keys.
+    (rest > 0 && rest % 2 == 0).then_some(KeyPositions { head: 0, next, end: next + rest / 2, step: 1 })
+}
+
+/// The argument behind the last STORE. Values of other options are passed over, the one of STORE is not: so does a
+/// server's own search for keys (`sortGetKeys`).
+fn sort_destination(args: &Args<'_>) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(word) = args.get(at) {
+        let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+        at += if is("LIMIT") {
+            3
+        } else if is("GET") || is("BY") {
+            2
+        } else {
+            if is("STORE") && at + 1 < args.len() {
+                found = Some(at + 1);
+            }
+            1
+        };
+    }
+    found
+}
+
+/// The argument behind the last STORE or STOREDIST, as a server's `georadiusGetKeys` finds it.
+fn geo_destination(args: &Args<'_>, options: usize) -> Option<usize> {
+    let (mut at, mut found) = (options, None);
+    while at + 1 < args.len() {
+        let is_store = args.get(at).is_some_and(|word| {
+            word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
+        });
+        if is_store {
+            at += 1;
+            found = Some(at);
+        }
+        at += 1;
+    }
+    found
+}
+
+/// `MIGRATE host port key|"" db timeout [options] [KEYS key ...]`.
+fn migrate(args: &Args<'_>) -> Option<KeyPositions> {
+    let only = KeyPositions { head: 3, ..KeyPositions::NONE };
+    if !args.get(3)?.is_empty() {
+        return Some(only);
+    }
+    let mut at = 6;
+    loop {
+        let word = args.get(at)?;
+        if word.eq_ignore_ascii_case(b"KEYS") {
+            return Some(KeyPositions { head: 0, next: at + 1, end: args.len(), step: 1 });
+        }
+        at += if word.eq_ignore_ascii_case(b"AUTH") {
+            2
+        } else if word.eq_ignore_ascii_case(b"AUTH2") {
+            3
+        } else {
+            1
+        };
+    }
+}

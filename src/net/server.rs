@@ -1,0 +1,137 @@
+//! The whole server: its threads, how they start, and how they stop.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+
+use super::clock::Clock;
+use super::listener::listen;
+use super::mesh::{Message, WorkerHandle};
+use super::reactor::{Parts, Reactor, WAKER};
+use super::topology::{self, TopologyHandle};
+use crate::config::Config;
+use crate::proxy::{Engine, Surroundings};
+
+/// Descriptors kept for what is not a client: backends, log files, the admin server.
+const SPARE_DESCRIPTORS: u64 = 512;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Where clients are accepted; the port is the real one also where 0 was asked for.
+    pub addr: SocketAddr,
+    /// The workers.
+    pub workers: Vec<WorkerHandle>,
+    /// The topology thread.
+    pub topology: TopologyHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a worker is made of before its thread runs.
+type Seed = (Poll, Receiver<Message>);
+
+/// Binds `-addr` and starts all threads.
+///
+/// # Errors
+/// One line: the address cannot be listened on, or the system has no more threads or descriptors.
+pub fn start(config: &Arc<Config>) -> Result<Server, String> {
+    let config =
+        &Arc::new(Config { max_clients: raise_descriptor_limit(config.max_clients), ..(**config).clone() });
+    let listener = listen(&config.addr)?;
+    let addr = listener.local_addr().map_err(|e| format!("-addr: {e}"))?;
+    let system = |e: io::Error| format!("cannot start: {e}");
+    let (mut workers, mut seeds) = (Vec::new(), Vec::new());
+    for _ in 0..config.workers {
+        let (handle, seed) = new_worker().map_err(system)?;
+        workers.push(handle);
+        seeds.push(seed);
+    }
+    let topology = topology::spawn(Arc::clone(config), workers.clone()).map_err(system)?;
+    let mut server = Server { addr, workers, topology, threads: Vec::new() };
+    let mut listener = Some(listener);
+    for (me, seed) in seeds.into_iter().enumerate() {
+        let thread = server.start_worker(config, me, seed, listener.take()).map_err(system)?;
+        server.threads.push(thread);
+    }
+    Ok(server)
+}
+
+impl Server {
+    /// Orderly stop: finishes what is in flight, within `-drain-timeout`, and waits for the workers to end.
+    pub fn stop(self) {
+        for worker in &self.workers {
+            worker.send(Message::Drain);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                log::error!("a worker ended by a panic");
+            }
+        }
+        self.topology.stop();
+    }
+
+    fn start_worker(
+        &self,
+        config: &Arc<Config>,
+        me: usize,
+        (poll, inbox): Seed,
+        listener: Option<TcpListener>,
+    ) -> io::Result<JoinHandle<()>> {
+        let clock = Clock::new();
+        let around = Surroundings {
+            worker: me,
+            workers: self.workers.len(),
+            seed: clock.wall_micros().wrapping_mul(2 * me as u64 + 1),
+            local_ip: local_ip(config),
+            started: clock.now(),
+            port: self.addr.port(),
+            pid: std::process::id(),
+        };
+        let engine = Engine::new(Arc::clone(config), around, clock.now());
+        let (workers, topology, max_clients) =
+            (self.workers.clone(), self.topology.clone(), config.max_clients);
+        let parts = Parts { poll, inbox, listener, workers, me, max_clients, topology };
+        let mut reactor = Reactor::new(parts, engine, clock)?;
+        std::thread::Builder::new().name(format!("worker-{me}")).spawn(move || {
+            if let Err(e) = reactor.run() {
+                log::error!("worker {me} ended: {e}");
+            }
+        })
+    }
+}
+
+fn new_worker() -> io::Result<(WorkerHandle, Seed)> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let (sender, inbox) = channel();
+    Ok((WorkerHandle::new(sender, waker), (poll, inbox)))
+}
+
+/// Raises the limit of open files as far as needed and allowed; returns how many clients that makes possible.
+fn raise_descriptor_limit(max_clients: usize) -> usize {
+    let wanted = (max_clients as u64).saturating_add(SPARE_DESCRIPTORS);
+    let got = rlimit::increase_nofile_limit(wanted).unwrap_or(1024);
+    if got >= wanted {
+        return max_clients;
+    }
+    let possible = usize::try_from(got.saturating_sub(SPARE_DESCRIPTORS).max(got / 2)).unwrap_or(usize::MAX);
+    log::warn!("-max-clients {max_clients} needs {wanted} open files, but the system allows {got}: serving {possible}");
+    possible
+}
+
+/// This host's address on the way to the first startup node that has an IPv4 address; nothing is sent.
+fn local_ip(config: &Config) -> Option<Ipv4Addr> {
+    let nodes = config.startup_nodes.iter().filter_map(|n| n.to_socket_addrs().ok());
+    let node = nodes.flatten().find(SocketAddr::is_ipv4)?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(node).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        std::net::IpAddr::V4(ip) => Some(ip),
+        std::net::IpAddr::V6(_) => None,
+    }
+}

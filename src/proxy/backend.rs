@@ -1,0 +1,167 @@
+//! One connection to one node: what was sent, who waits, and how far the handshake is.
+//!
+//! ```text
+//!  Connecting --connected--> Greeting --all greetings answered--> Ready
+//!       |                       |                                  |
+//!       +------- refused, timed out, lost, protocol doubt ---------+--> closed (gone from the arena)
+//! ```
+
+use std::collections::VecDeque;
+
+use super::engine::Alarm;
+use super::nodes::Node;
+use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
+use super::window::Window;
+use crate::base::arena::Key;
+use crate::base::time::Time;
+use crate::base::wheel::TimerKey;
+use crate::resp::{encode, ReplyFramer};
+
+/// What a backend speaks and is used for; parts of different kinds never share one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// Speaks RESP3.
+    pub resp3: bool,
+    /// Has sent READONLY: may be asked for keys of its primary.
+    pub replica: bool,
+}
+
+impl Kind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
+
+    /// A number below [`Kind::COUNT`].
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.resp3) + 2 * usize::from(self.replica)
+    }
+}
+
+/// How far a backend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The socket is not connected yet.
+    Connecting,
+    /// So many greetings are not answered yet; no user data is written.
+    Greeting(u8),
+    /// User data flows.
+    Ready,
+}
+
+/// A shared backend.
+#[derive(Debug)]
+pub struct Backend {
+    /// Whose it is.
+    pub node: Key<Node>,
+    /// What it is used for.
+    pub kind: Kind,
+    /// How far it is.
+    pub state: State,
+    /// Bytes sent and to be sent.
+    pub window: Window,
+    /// Who waits for replies, oldest first.
+    pub fifo: VecDeque<InFlight>,
+    /// Where in the reply at the front of the unread bytes the framer stands.
+    pub framer: ReplyFramer,
+    /// Bytes of that reply already looked at.
+    pub scanned: usize,
+    /// When the node last answered, or when the oldest part was sent to an idle backend.
+    pub progress: Time,
+    /// Connect timeout, then reply timeout.
+    pub timer: TimerKey<Alarm>,
+    /// Whether it is on the dirty list.
+    pub dirty: bool,
+    /// Takes no new parts; closed when the last one is answered.
+    pub retired: bool,
+}
+
+impl Backend {
+    /// A backend that is being connected and will greet the node first.
+    pub fn new(node: Key<Node>, kind: Kind, password: &str, now: Time) -> Self {
+        let mut b = Backend {
+            node,
+            kind,
+            state: State::Connecting,
+            window: Window::default(),
+            fifo: VecDeque::new(),
+            framer: ReplyFramer::new(),
+            scanned: 0,
+            progress: now,
+            timer: Key::NONE,
+            dirty: false,
+            retired: false,
+        };
+        b.greet(password);
+        b
+    }
+
+    /// The socket is connected: the greeting may be written.
+    pub fn connected(&mut self, now: Time) {
+        debug_assert_eq!(self.state, State::Connecting);
+        self.state = State::Greeting(u8::try_from(self.greetings()).unwrap_or(u8::MAX));
+        self.progress = now;
+    }
+
+    /// A greeting was answered without an error. True when it was the last one.
+    pub fn greeted(&mut self) -> bool {
+        match self.state {
+            State::Greeting(n) if n > 1 => {
+                self.state = State::Greeting(n - 1);
+                false
+            }
+            _ => {
+                self.state = State::Ready;
+                self.window.open_gate();
+                true
+            }
+        }
+    }
+
+    /// What may be written now; nothing before the socket is connected.
+    #[inline]
+    pub fn output(&self) -> &[u8] {
+        match self.state {
+            State::Connecting => &[],
+            _ => self.window.unwritten(),
+        }
+    }
+
+    /// Appends a part and its bytes.
+    #[inline]
+    pub fn push(&mut self, part: Part, bytes: &[u8], now: Time) {
+        if self.fifo.is_empty() {
+            self.progress = now;
+        }
+        self.window.tail().extend_from_slice(bytes);
+        // A request is at most 512 MiB long, see `Config::max_request`.
+        self.fifo.push_back(InFlight { part, len: bytes.len() as u32 });
+    }
+
+    fn greetings(&self) -> usize {
+        self.fifo.iter().filter(|f| matches!(f.part.owner, Owner::Handshake(_))).count()
+    }
+
+    /// AUTH, HELLO, READONLY and CLIENT SETNAME in one go; user data stays behind the gate until all are answered.
+    fn greet(&mut self, password: &str) {
+        if !password.is_empty() {
+            self.say(Greeting::Auth, &[b"AUTH", password.as_bytes()]);
+        }
+        if self.kind.resp3 {
+            self.say(Greeting::Hello, &[b"HELLO", b"3"]);
+        }
+        if self.kind.replica {
+            self.say(Greeting::ReadOnly, &[b"READONLY"]);
+        }
+        self.say(Greeting::Name, &[b"CLIENT", b"SETNAME", b"redis-cluster-proxy"]);
+        self.window.close_gate();
+    }
+
+    fn say(&mut self, greeting: Greeting, args: &[&[u8]]) {
+        let start = self.window.end();
+        encode::request(self.window.tail(), args);
+        let len = (self.window.end() - start) as u32;
+        let owner = Owner::Handshake(greeting);
+        let part = Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind };
+        self.fifo.push_back(InFlight { part, len });
+    }
+}

@@ -1,0 +1,180 @@
+//! One accepted client: what it said of itself, and what it waits for.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::engine::Alarm;
+use super::order::ReplyOrder;
+use super::recover::Parked;
+use crate::base::arena::Key;
+use crate::base::pool::Reusable;
+use crate::base::time::Time;
+use crate::base::wheel::TimerKey;
+use crate::resp::{Protocol, RequestParser};
+
+/// Memory of an [`Active`] above which it is freed rather than lent again, in bytes.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// A client. While it waits for nothing it costs little more than this struct.
+#[derive(Debug)]
+pub struct Client {
+    /// CLIENT ID: unique in this process.
+    pub id: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What it holds while it has requests or replies under way.
+    pub active: Option<Box<Active>>,
+    /// What it told of itself; rarely anything.
+    pub labels: Option<Box<Labels>>,
+    /// The routing epoch of its requests in flight.
+    pub epoch: u32,
+    /// Idle timeout.
+    pub timer: TimerKey<Alarm>,
+    /// When it last sent something; kept up only where there is an idle timeout.
+    pub heard: Time,
+    /// Has said who it is, or need not.
+    pub authenticated: bool,
+    /// Speaks RESP3 since HELLO 3.
+    pub resp3: bool,
+    /// Has sent READONLY: its reads may go to replicas.
+    pub readonly: bool,
+    /// Nothing more is read from it; closed when its last reply is written.
+    pub closing: bool,
+    /// Reading it was stopped; it must be resumed.
+    pub paused: bool,
+    /// Its next request must wait until all earlier ones are answered.
+    pub barrier: bool,
+    /// Whether it is on the dirty list.
+    pub dirty: bool,
+}
+
+/// What a client told of itself.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+}
+
+/// What a client holds only while it has requests or replies under way; lent from a pool.
+#[derive(Debug, Default)]
+pub struct Active {
+    /// The order of its replies.
+    pub order: ReplyOrder,
+    /// Replies to be written.
+    pub out: Outbox,
+    /// Parts that wait to be sent again, oldest first.
+    pub parked: VecDeque<Parked>,
+    /// The timer that looks at `parked`.
+    pub parked_timer: TimerKey<Alarm>,
+    /// Where parsing its unfinished request stands.
+    pub parser: Option<RequestParser>,
+}
+
+/// Bytes to be written to a socket.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Client {
+    /// A client that has just been accepted.
+    pub fn new(id: u64, peer: SocketAddr, authenticated: bool, now: Time) -> Self {
+        Client {
+            id,
+            peer,
+            active: None,
+            labels: None,
+            epoch: 0,
+            timer: Key::NONE,
+            heard: now,
+            authenticated,
+            resp3: false,
+            readonly: false,
+            closing: false,
+            paused: false,
+            barrier: false,
+            dirty: false,
+        }
+    }
+
+    /// The protocol its replies are written in.
+    pub fn protocol(&self) -> Protocol {
+        if self.resp3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        }
+    }
+
+    /// Whether every request was answered (though perhaps not written).
+    #[inline]
+    pub fn settled(&self) -> bool {
+        self.active.as_ref().is_none_or(|a| a.order.is_empty())
+    }
+
+    /// What can be written to it.
+    #[inline]
+    pub fn output(&self) -> &[u8] {
+        self.active.as_ref().map_or(&[], |a| a.out.unwritten())
+    }
+}
+
+impl Active {
+    /// Whether nothing is under way: it can be given back.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.order.is_empty() && self.out.unwritten().is_empty() && self.parser.is_none()
+    }
+
+    /// Bytes of replies that the client has not taken yet.
+    #[inline]
+    pub fn backlog(&self) -> usize {
+        self.out.unwritten().len() + self.order.stash_len()
+    }
+}
+
+impl Reusable for Box<Active> {
+    fn recycle(&mut self) -> bool {
+        debug_assert!(self.parked.is_empty());
+        self.parked.clear();
+        self.parser = None;
+        self.out.clear();
+        self.order.reset() + self.out.bytes.capacity() <= KEEP_BYTES
+    }
+}
+
+impl Outbox {
+    /// Where to append; only appending is allowed.
+    #[inline]
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What is to be written.
+    #[inline]
+    pub fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    /// Notes that the first `n` bytes were written.
+    #[inline]
+    pub fn wrote(&mut self, n: usize) {
+        self.written += n;
+        if self.written == self.bytes.len() {
+            self.clear();
+        } else if self.written > self.bytes.len() / 2 && self.written > KEEP_BYTES {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.written = 0;
+    }
+}

@@ -1,0 +1,240 @@
+//! Node bytes -> replies: frames them, finds who waits, and passes them on in order.
+
+use std::mem;
+
+use super::backend::{Backend, State};
+use super::client::Client;
+use super::engine::{Effect, Engine};
+use super::part::{Greeting, InFlight, Owner, NO_SLOT};
+use super::recover::Loss;
+use super::redirect::{self, Verdict};
+use crate::base::arena::Key;
+use crate::resp::{self, Scan};
+
+/// A run of replies to one client that lie behind one another in the bytes of a node.
+#[derive(Clone, Copy)]
+struct Run {
+    client: Key<Client>,
+    start: usize,
+    end: usize,
+}
+
+const NO_RUN: Run = Run { client: Key::NONE, start: 0, end: 0 };
+
+impl Engine {
+    /// The socket of a backend is connected.
+    pub fn backend_connected(&mut self, key: Key<Backend>) {
+        if let Some(b) = self.backends.get_mut(key) {
+            b.connected(self.now);
+        }
+        self.mark_backend(key);
+    }
+
+    /// What can be written to a backend now.
+    #[inline]
+    pub fn backend_output(&self, key: Key<Backend>) -> &[u8] {
+        self.backends.get(key).map_or(&[], |b| b.output())
+    }
+
+    /// The first `n` bytes of [`Engine::backend_output`] were written. A backend must be reported here, with 0 if
+    /// nothing could be written, each time it was taken from the dirty list.
+    #[inline]
+    pub fn backend_written(&mut self, key: Key<Backend>, n: usize) {
+        if let Some(b) = self.backends.get_mut(key) {
+            b.dirty = false;
+            b.window.wrote(n);
+        }
+    }
+
+    /// The socket of a backend can be written again.
+    pub fn backend_writable(&mut self, key: Key<Backend>) {
+        self.mark_backend(key);
+    }
+
+    /// The socket of a client can be written again.
+    pub fn client_writable(&mut self, key: Key<Client>) {
+        self.mark_client(key);
+    }
+
+    /// Bytes from a node: what was not consumed of the last call, and what came since. Returns how many bytes were
+    /// consumed; what was not is the beginning of a reply.
+    pub fn backend_bytes(&mut self, key: Key<Backend>, data: &[u8]) -> usize {
+        let mut at = 0;
+        let mut run = NO_RUN;
+        while at < data.len() {
+            let Some(b) = self.backends.get_mut(key) else { return data.len() };
+            let scanned = mem::take(&mut b.scanned);
+            match b.framer.scan(&data[at + scanned..]) {
+                Ok(Scan::Done(n)) => {
+                    let end = at + scanned + n;
+                    self.frame(key, data, at..end, &mut run);
+                    at = end;
+                }
+                Ok(Scan::More(n)) => {
+                    b.scanned = scanned + n;
+                    break;
+                }
+                Err(error) => {
+                    self.finish_run(data, &mut run);
+                    self.lose_backend(key, Loss::Protocol(error.to_string()));
+                    return data.len();
+                }
+            }
+        }
+        self.finish_run(data, &mut run);
+        self.replies_seen(key);
+        at
+    }
+
+    /// One whole frame of a node.
+    #[inline]
+    fn frame(&mut self, key: Key<Backend>, data: &[u8], range: std::ops::Range<usize>, run: &mut Run) {
+        let first = data[range.start];
+        if resp::is_push(first) {
+            return;
+        }
+        let Some(b) = self.backends.get_mut(key) else { return };
+        let Some(&front) = b.fifo.front() else { return self.surplus(key, data, run) };
+        if !b.window.front_written(front.len as usize) {
+            return self.surplus(key, data, run);
+        }
+        if first == b'-' || !matches!(front.part.owner, Owner::Client(..)) {
+            self.finish_run(data, run);
+            return self.unusual(key, front, &data[range]);
+        }
+        b.fifo.pop_front();
+        b.window.acknowledge(front.len as usize);
+        if let Owner::Client(client, sequence) = front.part.owner {
+            self.pass(client, sequence, data, range, run);
+        }
+    }
+
+    /// A reply that is nobody's special case: appended to the run of its client, or delivered alone.
+    #[inline]
+    fn pass(
+        &mut self,
+        key: Key<Client>,
+        sequence: u32,
+        data: &[u8],
+        range: std::ops::Range<usize>,
+        run: &mut Run,
+    ) {
+        let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
+        // The order counts replies in a run as passed before their bytes are in the outbox, so nothing else may be
+        // appended to the outbox before the run is.
+        if !active.order.is_head(sequence) || active.order.ready_behind_head() {
+            self.finish_run(data, run);
+            return self.reply_to(key, sequence, &data[range]);
+        }
+        active.order.skip_head();
+        if run.client == key && run.end == range.start {
+            run.end = range.end;
+        } else {
+            self.finish_run(data, run);
+            *run = Run { client: key, start: range.start, end: range.end };
+        }
+    }
+
+    /// Copies a run of replies to its client's outbox.
+    #[inline]
+    fn finish_run(&mut self, data: &[u8], run: &mut Run) {
+        let Run { client, start, end } = mem::replace(run, NO_RUN);
+        if start == end {
+            return;
+        }
+        let Some(c) = self.clients.get_mut(client) else { return };
+        let Some(active) = c.active.as_deref_mut() else { return };
+        let overdue = active.backlog() > self.config.client_output_limit;
+        active.out.tail().extend_from_slice(&data[start..end]);
+        if !c.dirty {
+            c.dirty = true;
+            self.dirty_clients.push(client);
+        }
+        if overdue {
+            self.output_limit(client);
+        }
+    }
+
+    /// Errors, parts of split requests, greetings.
+    fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
+        let verdict = match front.part.owner {
+            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
+            _ => Verdict::Reply,
+        };
+        let Some(b) = self.backends.get_mut(key) else { return };
+        if verdict == Verdict::Reply
+            || (front.part.slot == NO_SLOT && !matches!(verdict, Verdict::Retry { .. }))
+        {
+            b.fifo.pop_front();
+            b.window.acknowledge(front.len as usize);
+            return match front.part.owner {
+                Owner::Handshake(greeting) => self.greeting(key, greeting, frame),
+                Owner::Asking => {}
+                _ => self.answer(&front.part, frame),
+            };
+        }
+        let mut request = mem::take(&mut self.scratch);
+        request.clear();
+        request.extend_from_slice(b.window.front(front.len as usize));
+        b.fifo.pop_front();
+        b.window.acknowledge(front.len as usize);
+        let from = b.node;
+        self.redirect(from, front.part, &request, verdict, frame);
+        self.scratch = request;
+    }
+
+    /// A greeting was answered.
+    fn greeting(&mut self, key: Key<Backend>, greeting: Greeting, frame: &[u8]) {
+        if frame.first() == Some(&b'-') && greeting != Greeting::Name {
+            return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
+        }
+        let Some(b) = self.backends.get_mut(key) else { return };
+        if !b.greeted() {
+            return;
+        }
+        debug_assert_eq!(b.state, State::Ready);
+        let node = b.node;
+        if let Some(n) = self.nodes.get_mut(node) {
+            n.succeeded();
+        }
+        self.mark_backend(key);
+    }
+
+    /// A reply that nobody asked for, or that came before its request was written: whose the next ones are is unknown.
+    fn surplus(&mut self, key: Key<Backend>, data: &[u8], run: &mut Run) {
+        self.finish_run(data, run);
+        self.lose_backend(key, Loss::Protocol("sent a reply that nobody asked for".into()));
+    }
+
+    /// After a batch of replies.
+    fn replies_seen(&mut self, key: Key<Backend>) {
+        let now = self.now;
+        let Some(b) = self.backends.get_mut(key) else { return };
+        b.progress = now;
+        b.window.tidy();
+        if b.retired && b.fifo.is_empty() {
+            let node = b.node;
+            self.drop_backend(key);
+            self.nodes.forget(node);
+        }
+    }
+
+    /// Closes a backend that nobody waits for.
+    pub(super) fn drop_backend(&mut self, key: Key<Backend>) {
+        let Some(b) = self.backends.remove(key) else { return };
+        debug_assert!(b.fifo.is_empty());
+        self.timers.cancel(b.timer);
+        self.unlink(&b, key);
+        self.effects.push(Effect::CloseBackend(key));
+    }
+
+    /// Takes a backend that has gone out of its node.
+    pub(super) fn unlink(&mut self, b: &Backend, key: Key<Backend>) {
+        if let Some(n) = self.nodes.get_mut(b.node) {
+            let place = &mut n.shared[b.kind.index()];
+            if *place == key {
+                *place = Key::NONE;
+            }
+        }
+    }
+}

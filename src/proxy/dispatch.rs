@@ -1,0 +1,258 @@
+//! Request -> plan -> parts: looks the command up, decides, and sends parts to backends.
+
+use super::backend::{Backend, Kind, State};
+use super::client::Client;
+use super::engine::{Alarm, Effect, Engine, Hint};
+use super::errors;
+use super::nodes::Node;
+use super::part::{Owner, Part, NO_SLOT};
+use crate::base::arena::Key;
+use crate::command::{self, Class, Command, Flags, KeyError, Unknown};
+use crate::config::ReadPrefer;
+use crate::resp::{encode, Args};
+
+/// Unwritten and unanswered bytes of one backend above which parts for it wait with their client.
+const MOST_WINDOW: usize = 64 << 20;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is under way or answered.
+    Taken,
+    /// It must be handed in again when the client's earlier requests are answered.
+    Wait,
+}
+
+/// Why a part cannot be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// No node is known that serves the slot.
+    Unserved,
+    /// The node cannot be connected at the moment.
+    Paused,
+    /// Too much waits for the node already.
+    Full,
+}
+
+impl Engine {
+    /// One whole request of a client.
+    pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let command = match command::resolve(args) {
+            Ok(command) => command,
+            Err(unknown) => return self.unknown(key, args, unknown),
+        };
+        if !command::arity_ok(command, args.len()) {
+            return self.refuse(key, |out| command::wrong_arity_error(command, out));
+        }
+        let stranger = self.clients.get(key).is_none_or(|c| !c.authenticated);
+        if stranger && !command.flags.has(Flags::NO_AUTH) {
+            return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
+        }
+        let step = self.carry_out(key, command, args);
+        self.counters.requests += u64::from(step == Step::Taken);
+        step
+    }
+
+    fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        match command.class {
+            Class::Slot => self.whole(key, command, args),
+            Class::Split(split) => self.split(key, command, split, args),
+            Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
+            Class::Local(local) => self.local(key, command, local, args),
+            Class::Info => self.info(key, args),
+            Class::Blocking if !command::blocks(command, args) => self.whole(key, command, args),
+            Class::Refused(why) => self.refuse(key, |out| errors::refused(out, why)),
+            _ => self.refuse(key, |out| errors::not_yet(out, command)),
+        }
+    }
+
+    /// A request that goes to one node as it is.
+    #[inline]
+    fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        match command::slot_of(command, args) {
+            Ok(slot) => self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame()),
+            Err(error) => self.key_error(key, command, args, error),
+        }
+    }
+
+    pub(super) fn key_error(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        args: &Args<'_>,
+        e: KeyError,
+    ) -> Step {
+        match e {
+            KeyError::CrossSlot => self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
+            KeyError::Unroutable => self.send_whole(key, command, NO_SLOT, args.frame()),
+        }
+    }
+
+    /// Gives the request its place in the client's order and sends it.
+    #[inline]
+    pub(super) fn send_whole(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        slot: u16,
+        frame: &[u8],
+    ) -> Step {
+        let kind = self.kind_for(key, command);
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let active = c.active.get_or_insert_with(|| self.actives.take());
+        let sequence = active.order.admit(frame.len() as u32);
+        let owner = Owner::Client(key, sequence);
+        let part = Part { owner, born_us: self.now_us(), slot, command: command.id, attempts: 0, kind };
+        self.send(part, frame);
+        Step::Taken
+    }
+
+    /// Sends a part to the node of its slot, or parks it until that is possible.
+    #[inline]
+    pub(super) fn send(&mut self, part: Part, bytes: &[u8]) {
+        match self.backend_for(&part) {
+            Ok(backend) => self.push(backend, part, bytes),
+            Err(Unsent::Unserved) => self.unserved(part),
+            Err(_) => self.park(part, bytes, None),
+        }
+    }
+
+    /// Appends a part to a backend that exists.
+    #[inline]
+    pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {
+        let Some(b) = self.backends.get_mut(key) else { return };
+        b.push(part, bytes, self.now);
+        if b.timer == Key::NONE {
+            b.timer = self.timers.set(self.now.after(self.config.reply_timeout), Alarm::Backend(key));
+        }
+        if !b.dirty {
+            b.dirty = true;
+            self.dirty_backends.push(key);
+        }
+    }
+
+    /// The backend that a part should go to now, opened if need be.
+    #[inline]
+    fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+        if part.kind.replica && part.attempts == 0 {
+            if let Some(backend) = self.replica_for(part) {
+                return Ok(backend);
+            }
+        }
+        let node = match part.slot {
+            NO_SLOT => self.nodes.any_primary(self.now),
+            slot => self.nodes.primary(slot),
+        };
+        self.shared_backend(node.ok_or(Unsent::Unserved)?, Kind { replica: false, ..part.kind })
+    }
+
+    /// A backend to some replica of the part's slot, near ones first where that is asked for.
+    fn replica_for(&mut self, part: &Part) -> Option<Key<Backend>> {
+        let near = self.around.local_ip.map(|ip| ip.octets());
+        let same_idc = |n: &Node| match (n.addr.ip(), near) {
+            (std::net::IpAddr::V4(ip), Some(here)) => ip.octets()[..2] == here[..2],
+            _ => false,
+        };
+        let close = match self.config.read_prefer {
+            ReadPrefer::SlaveSameIdc => self.nodes.replica(part.slot, self.now, same_idc),
+            _ => None,
+        };
+        let node = close.or_else(|| self.nodes.replica(part.slot, self.now, |_| true))?;
+        self.shared_backend(node, part.kind).ok()
+    }
+
+    /// The shared backend of a kind to a node, opened if there is none.
+    pub(super) fn shared_backend(&mut self, node: Key<Node>, kind: Kind) -> Result<Key<Backend>, Unsent> {
+        let n = self.nodes.get(node).ok_or(Unsent::Unserved)?;
+        let key = n.shared[kind.index()];
+        if let Some(b) = self.backends.get(key) {
+            return if b.window.end() < MOST_WINDOW { Ok(key) } else { Err(Unsent::Full) };
+        }
+        if n.pause(self.now).is_some() {
+            return Err(Unsent::Paused);
+        }
+        Ok(self.open_backend(node, kind))
+    }
+
+    fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
+        let backend = Backend::new(node, kind, &self.config.password, self.now);
+        let key = self.backends.insert(backend);
+        let timer = self.timers.set(self.now.after(self.config.connect_timeout), Alarm::Backend(key));
+        if let Some(b) = self.backends.get_mut(key) {
+            debug_assert_eq!(b.state, State::Connecting);
+            b.timer = timer;
+        }
+        if let Some(n) = self.nodes.get_mut(node) {
+            n.shared[kind.index()] = key;
+            self.effects.push(Effect::Connect(key, n.addr));
+        }
+        self.counters.backend_connects += 1;
+        key
+    }
+
+    /// Which kind of backend a client's command goes to.
+    #[inline]
+    pub(super) fn kind_for(&self, key: Key<Client>, command: &Command) -> Kind {
+        let Some(c) = self.clients.get(key) else { return Kind::default() };
+        let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
+            && command.flags.has(Flags::READONLY);
+        Kind { resp3: c.resp3, replica }
+    }
+
+    /// Nobody serves the slot of a part.
+    #[cold]
+    fn unserved(&mut self, part: Part) {
+        self.nobody_serves();
+        let mut error = Vec::new();
+        errors::unserved(&mut error, part.slot, self.nodes.known());
+        self.answer(&part, &error);
+    }
+
+    pub(super) fn nobody_serves(&mut self) {
+        self.counters.proxy_errors += 1;
+        self.effects.push(Effect::Refresh(Hint::Unserved));
+    }
+
+    /// An error reply; `write` gives its text without `-` and line end.
+    pub(super) fn refuse(&mut self, key: Key<Client>, write: impl FnOnce(&mut Vec<u8>)) -> Step {
+        let mut text = Vec::new();
+        write(&mut text);
+        let mut reply = Vec::with_capacity(text.len() + 3);
+        encode::error(&mut reply, &text);
+        self.reply_now(key, &reply);
+        Step::Taken
+    }
+
+    #[cold]
+    fn unknown(&mut self, key: Key<Client>, args: &Args<'_>, unknown: Unknown) -> Step {
+        let first = args.get(0).unwrap_or_default();
+        if first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:") {
+            return self.security_attack(key);
+        }
+        let known = self.clients.get(key).is_some_and(|c| c.authenticated);
+        self.refuse(key, |out| match unknown {
+            Unknown::Command => command::unknown_command_error(args, out),
+            Unknown::Subcommand(_) if known => command::unknown_subcommand_error(args, out),
+            Unknown::Subcommand(_) => out.extend_from_slice(errors::NO_AUTH),
+        })
+    }
+
+    /// An HTTP request: a page in somebody's browser tries to reach this port. Closed at once, as a server does.
+    fn security_attack(&mut self, key: Key<Client>) -> Step {
+        if let Some(c) = self.clients.get_mut(key) {
+            log::warn!(
+                "client {} ({}) closed: it speaks HTTP, perhaps a cross-protocol attack",
+                c.id,
+                c.peer
+            );
+        }
+        self.close_client(key);
+        Step::Taken
+    }
+
+    /// The time as parts keep it.
+    #[inline]
+    pub(super) fn now_us(&self) -> u32 {
+        self.now.as_micros() as u32
+    }
+}

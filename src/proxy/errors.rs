@@ -1,0 +1,77 @@
+//! The texts of errors that the proxy makes itself, without `-` and line end unless said otherwise.
+//!
+//! Where a Redis server has words for a case they are copied: client libraries parse them.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::part::NO_SLOT;
+use crate::command::{self, Command};
+
+/// As `processCommand` of a server says it.
+pub const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
+
+/// As `getNodeByQuery` of a server says it.
+pub const CROSS_SLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Class of commands that are never forwarded.
+pub fn refused(out: &mut Vec<u8>, why: &str) {
+    out.extend_from_slice(b"ERR ");
+    out.extend_from_slice(why.as_bytes());
+}
+
+/// A command whose class the proxy does not carry out.
+pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
+    let name = command::full_name(command.id);
+    say(out, format_args!("ERR '{name}' is not supported by this version of the proxy"));
+}
+
+/// Nobody serves the slot, as a whole frame; the first half is a server's text.
+pub fn unserved(out: &mut Vec<u8>, slot: u16, known: bool) {
+    match (known, slot) {
+        (false, _) => {
+            say(out, format_args!("-CLUSTERDOWN The proxy has not reached any node of the cluster yet\r\n"))
+        }
+        (true, NO_SLOT) => say(out, format_args!("-CLUSTERDOWN The cluster has no primaries\r\n")),
+        (true, slot) => {
+            say(out, format_args!("-CLUSTERDOWN Hash slot not served: nobody owns slot {slot}\r\n"))
+        }
+    }
+}
+
+/// A command that may or may not have been executed, as a whole frame.
+pub fn outcome_unknown(out: &mut Vec<u8>, node: &str, why: &str) {
+    say(
+        out,
+        format_args!("-ERR node {node} {why} before it answered: the outcome of this command is unknown\r\n"),
+    );
+}
+
+/// A part that found no node in time, as a whole frame.
+pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
+    let waited = waited.as_millis();
+    match slot {
+        NO_SLOT => say(out, format_args!("-CLUSTERDOWN No primary could be reached within {waited} ms\r\n")),
+        slot => say(
+            out,
+            format_args!("-CLUSTERDOWN No node of slot {slot} could be reached within {waited} ms\r\n"),
+        ),
+    }
+}
+
+/// A backend could not be used because of the proxy's own configuration, as a whole frame.
+pub fn misconfigured(out: &mut Vec<u8>, node: &str, answer: &[u8]) {
+    let answer = String::from_utf8_lossy(answer);
+    let answer = answer.trim_start_matches('-').trim_end();
+    say(out, format_args!("-ERR the proxy could not log in to node {node}: {answer}\r\n"));
+}
+
+/// A node answered a part of a split command with something that cannot be merged, as a whole frame.
+pub fn unmergeable(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"-ERR a node answered a part of this command in an unexpected form\r\n");
+}
+
+/// Writing to a vector cannot fail.
+pub fn say(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}

@@ -1,0 +1,239 @@
+//! Commands that are split by slot: a part per slot, and one reply out of theirs.
+
+use std::mem;
+
+use super::client::Client;
+use super::dispatch::Step;
+use super::engine::Engine;
+use super::errors;
+use super::order::Sequence;
+use super::part::{Owner, Part};
+use crate::base::arena::Key;
+use crate::command::{self, Command, Split};
+use crate::resp::{self, encode, Args};
+
+/// A split request that waits for its parts.
+#[derive(Debug)]
+pub struct Gather {
+    /// Whose request.
+    pub client: Key<Client>,
+    sequence: Sequence,
+    merge: Split,
+    /// Parts that have not been answered.
+    missing: usize,
+    /// The first error of any part; it becomes the reply.
+    error: Option<Vec<u8>>,
+    /// Sum of integer replies.
+    sum: i64,
+    /// Array replies, one after the other, each without its header.
+    elements: Vec<u8>,
+    /// The parts of an array reply.
+    parts: Vec<Slice>,
+    /// By key, in the order of the request: its part.
+    part_of: Vec<u16>,
+}
+
+/// What a part adds to an array reply.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slice {
+    /// How many elements it must have.
+    keys: usize,
+    /// Where in [`Gather::elements`] its next unused element begins.
+    next: usize,
+}
+
+impl Gather {
+    /// Takes in the reply of part `index`. True when it was the last one missing.
+    fn take(&mut self, index: u16, reply: &[u8]) -> bool {
+        self.missing -= 1;
+        if reply.first() == Some(&b'-') {
+            self.error.get_or_insert_with(|| reply.to_vec());
+        } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
+            let mut error = Vec::new();
+            errors::unmergeable(&mut error);
+            self.error = Some(error);
+        }
+        self.missing == 0
+    }
+
+    /// False when the reply has not the form that the command's replies have.
+    fn merge_in(&mut self, index: usize, reply: &[u8]) -> bool {
+        match self.merge {
+            Split::Pairs => reply == b"+OK\r\n",
+            Split::Sum => match resp::integer(reply) {
+                Some(n) => {
+                    self.sum = self.sum.saturating_add(n);
+                    true
+                }
+                None => false,
+            },
+            Split::Values => {
+                let Some(slice) = self.parts.get_mut(index) else { return false };
+                let Some(header) = array_header(reply, slice.keys) else { return false };
+                slice.next = self.elements.len();
+                self.elements.extend_from_slice(&reply[header..]);
+                true
+            }
+        }
+    }
+
+    /// The one reply.
+    fn finish(mut self, out: &mut Vec<u8>) {
+        if let Some(error) = self.error {
+            return out.extend_from_slice(&error);
+        }
+        match self.merge {
+            Split::Pairs => out.extend_from_slice(b"+OK\r\n"),
+            Split::Sum => encode::integer(out, self.sum),
+            Split::Values => {
+                encode::array(out, self.part_of.len());
+                for part in &self.part_of {
+                    let slice = &mut self.parts[usize::from(*part)];
+                    let rest = &self.elements[slice.next..];
+                    // Never `None`: the framer has counted the elements of each part.
+                    let len = resp::frame_len(rest).unwrap_or(0);
+                    out.extend_from_slice(&rest[..len]);
+                    slice.next += len;
+                }
+            }
+        }
+    }
+}
+
+/// Length of the header of an array reply that holds exactly `elements` whole elements.
+fn array_header(reply: &[u8], elements: usize) -> Option<usize> {
+    let rest = reply.strip_prefix(b"*")?;
+    let line = memchr::memchr(b'\n', rest)?;
+    let header = line + 2;
+    let count = std::str::from_utf8(&rest[..line.checked_sub(1)?]).ok()?.parse::<usize>().ok()?;
+    (count == elements).then_some(header)
+}
+
+/// One key of a split request: its slot and which key it is.
+type Keyed = (u16, u32);
+
+impl Engine {
+    /// A command whose keys may lie in several slots.
+    pub(super) fn split(
+        &mut self,
+        key: Key<Client>,
+        row: &'static Command,
+        split: Split,
+        args: &Args<'_>,
+    ) -> Step {
+        let stride = if split == Split::Pairs { 2 } else { 1 };
+        if (args.len() - 1) % stride != 0 {
+            return self.refuse(key, |out| command::wrong_arity_error(row, out));
+        }
+        let mut keys = mem::take(&mut self.keys);
+        keys.clear();
+        let names = args.iter().skip(1).step_by(stride);
+        keys.extend(names.zip(0u32..).map(|(name, i)| (command::slot(name), i)));
+        let step = match keys.iter().all(|k| k.0 == keys[0].0) {
+            true => self.send_whole(key, row, keys[0].0, args.frame()),
+            false => self.split_by_slot(key, row, split, args, &mut keys),
+        };
+        if keys.capacity() <= KEEP_KEYS {
+            self.keys = keys;
+        }
+        step
+    }
+
+    fn split_by_slot(
+        &mut self,
+        key: Key<Client>,
+        row: &'static Command,
+        split: Split,
+        args: &Args<'_>,
+        keys: &mut [Keyed],
+    ) -> Step {
+        if let Some((slot, _)) = keys.iter().find(|k| self.nodes.primary(k.0).is_none()) {
+            let mut error = Vec::new();
+            errors::unserved(&mut error, *slot, self.nodes.known());
+            self.nobody_serves();
+            self.reply_now(key, &error);
+            return Step::Taken;
+        }
+        // Stable by position, as the position is part of what is compared: repeated keys stay in order.
+        keys.sort_unstable();
+        let gather = self.new_gather(key, split, args, keys);
+        let kind = self.kind_for(key, row);
+        let mut bytes = mem::take(&mut self.scratch_part);
+        for (index, group) in keys.chunk_by(|a, b| a.0 == b.0).enumerate() {
+            bytes.clear();
+            encode_part(&mut bytes, row, split, args, group);
+            let owner = Owner::Gather(gather, index as u16);
+            let part =
+                Part { owner, born_us: self.now_us(), slot: group[0].0, command: row.id, attempts: 0, kind };
+            self.send(part, &bytes);
+        }
+        self.scratch_part = bytes;
+        Step::Taken
+    }
+
+    fn new_gather(
+        &mut self,
+        client: Key<Client>,
+        merge: Split,
+        args: &Args<'_>,
+        keys: &[Keyed],
+    ) -> Key<Gather> {
+        let missing = keys.chunk_by(|a, b| a.0 == b.0).count();
+        let (mut part_of, mut parts) = (Vec::new(), Vec::new());
+        if merge == Split::Values {
+            part_of.resize(keys.len(), 0);
+            for (index, group) in keys.chunk_by(|a, b| a.0 == b.0).enumerate() {
+                parts.push(Slice { keys: group.len(), next: 0 });
+                for (_, position) in group {
+                    part_of[*position as usize] = index as u16;
+                }
+            }
+        }
+        let active =
+            self.clients.get_mut(client).map(|c| c.active.get_or_insert_with(|| self.actives.take()));
+        let sequence = active.map_or(0, |a| a.order.admit(args.frame().len() as u32));
+        let (error, elements) = (None, Vec::new());
+        self.gathers.insert(Gather {
+            client,
+            sequence,
+            merge,
+            missing,
+            error,
+            sum: 0,
+            elements,
+            parts,
+            part_of,
+        })
+    }
+
+    /// A part of a split request was answered.
+    pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
+        let Some(gather) = self.gathers.get_mut(key) else { return };
+        if !gather.take(index, reply) {
+            return;
+        }
+        let Some(gather) = self.gathers.remove(key) else { return };
+        let (client, sequence) = (gather.client, gather.sequence);
+        let mut out = Vec::new();
+        if self.clients.get(client).is_some() {
+            gather.finish(&mut out);
+            self.reply_to(client, sequence, &out);
+        }
+    }
+}
+
+/// Capacity in keys above which the list of keys is freed rather than kept.
+const KEEP_KEYS: usize = 4096;
+
+/// The command with the keys of one slot only, and their values where they have some.
+fn encode_part(out: &mut Vec<u8>, row: &'static Command, split: Split, args: &Args<'_>, group: &[Keyed]) {
+    let stride = if split == Split::Pairs { 2 } else { 1 };
+    encode::array(out, 1 + group.len() * stride);
+    encode::bulk(out, row.name.as_bytes());
+    for (_, position) in group {
+        let first = 1 + *position as usize * stride;
+        for i in first..first + stride {
+            encode::bulk(out, args.get(i).unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Client bytes -> requests: parsing, budgets, back-pressure, and the life of a client.
+
+use std::mem;
+use std::net::SocketAddr;
+
+use super::client::Client;
+use super::dispatch::Step;
+use super::engine::{Alarm, Effect, Engine};
+use super::order::Sequence;
+use super::part::{Owner, Part};
+use crate::base::arena::Key;
+use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
+
+/// Commands of one client per turn; what is left waits for the next turn, after everybody else.
+const COMMANDS_PER_TURN: u32 = 512;
+
+/// Requests in flight at which reading a client stops.
+const MOST_IN_FLIGHT: usize = 4096;
+
+/// Bytes of requests in flight at which reading a client stops.
+const MOST_REQUEST_BYTES: usize = 4 << 20;
+
+/// Bytes of replies that a client has not taken at which reading it stops.
+const MOST_BACKLOG: usize = 1 << 20;
+
+/// What became of the bytes handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// What was not consumed is the beginning of a request; hand it in again with more behind it.
+    More,
+    /// Reading stops; the key will be on the ready list when what was not consumed shall be handed in again.
+    Paused,
+    /// Nothing more is wanted from this client.
+    Closed,
+}
+
+impl Engine {
+    /// A client was accepted.
+    pub fn client_opened(&mut self, peer: SocketAddr) -> Key<Client> {
+        let id = self.next_id;
+        self.next_id += self.around.workers as u64;
+        self.counters.clients_accepted += 1;
+        let client = Client::new(id, peer, self.config.password.is_empty(), self.now);
+        let key = self.clients.insert(client);
+        self.set_idle_timer(key);
+        key
+    }
+
+    /// A client was turned away because there are too many.
+    pub fn client_refused(&mut self) {
+        self.counters.clients_refused += 1;
+    }
+
+    /// Bytes from a client: what was not consumed of the last call, and what came since. Returns how many bytes were
+    /// consumed.
+    pub fn client_bytes(&mut self, key: Key<Client>, data: &[u8]) -> (usize, Intake) {
+        let Some(c) = self.clients.get_mut(key) else { return (data.len(), Intake::Closed) };
+        c.paused = false;
+        c.heard = self.now;
+        let stored = c.active.as_mut().and_then(|a| a.parser.take());
+        let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
+        let (consumed, intake) = self.take_requests(key, data, &mut parser);
+        self.put_parser(key, parser);
+        if intake == Intake::Paused {
+            if let Some(c) = self.clients.get_mut(key) {
+                c.paused = true;
+            }
+        }
+        (consumed, intake)
+    }
+
+    /// The client will send nothing more; it still gets what it waits for.
+    pub fn client_eof(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.closing = true;
+        }
+        self.close_if_done(key);
+    }
+
+    /// The client's socket is gone.
+    pub fn client_gone(&mut self, key: Key<Client>) {
+        self.remove_client(key);
+    }
+
+    /// What can be written to a client now.
+    #[inline]
+    pub fn client_output(&self, key: Key<Client>) -> &[u8] {
+        self.clients.get(key).map_or(&[], |c| c.output())
+    }
+
+    /// The first `n` bytes of [`Engine::client_output`] were written. A client must be reported here, with 0 if nothing
+    /// could be written, each time it was taken from the dirty list.
+    pub fn client_written(&mut self, key: Key<Client>, n: usize) {
+        let Some(c) = self.clients.get_mut(key) else { return };
+        c.dirty = false;
+        self.counters.client_bytes_out += n as u64;
+        if let Some(active) = c.active.as_mut() {
+            active.out.wrote(n);
+        }
+        if let Some(active) = c.active.take_if(|a| a.is_idle()) {
+            self.actives.give(active);
+        }
+        if c.paused && !c.closing {
+            self.resume(key);
+        } else if c.closing || self.draining {
+            self.close_if_done(key);
+        }
+    }
+
+    /// Closes a client that wants nothing more and has everything it waited for.
+    pub(super) fn close_if_done(&mut self, key: Key<Client>) {
+        let draining = self.draining;
+        let ends = |c: &Client| c.closing || (draining && !c.paused);
+        let done = |c: &Client| ends(c) && c.settled() && c.output().is_empty();
+        if self.clients.get(key).is_some_and(done) {
+            self.close_client(key);
+        }
+    }
+
+    /// Closes a client at once.
+    pub(super) fn close_client(&mut self, key: Key<Client>) {
+        if self.remove_client(key) {
+            self.effects.push(Effect::CloseClient(key));
+        }
+    }
+
+    pub(super) fn close_all_clients(&mut self) {
+        for key in self.clients.keys() {
+            self.close_client(key);
+        }
+    }
+
+    /// Nothing was heard of a client for a while.
+    pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
+        let Some(c) = self.clients.get(key) else { return };
+        let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
+        if quiet && c.settled() {
+            log::debug!("client {} ({}) closed: idle", c.id, c.peer);
+            self.close_client(key);
+        } else {
+            self.set_idle_timer(key);
+        }
+    }
+
+    fn set_idle_timer(&mut self, key: Key<Client>) {
+        let timeout = self.config.client_idle_timeout;
+        let Some(c) = self.clients.get_mut(key) else { return };
+        if !timeout.is_zero() {
+            let at = c.heard.after(timeout).max(self.now);
+            c.timer = self.timers.set(at, Alarm::Idle(key));
+        }
+    }
+
+    fn take_requests(
+        &mut self,
+        key: Key<Client>,
+        data: &[u8],
+        parser: &mut RequestParser,
+    ) -> (usize, Intake) {
+        let mut at = 0;
+        let mut budget = COMMANDS_PER_TURN;
+        while at < data.len() {
+            if let Some(stop) = self.stop(key) {
+                return (if stop == Intake::Closed { data.len() } else { at }, stop);
+            }
+            if budget == 0 {
+                self.ready.push(key);
+                return (at, Intake::Paused);
+            }
+            budget -= 1;
+            let rest = &data[at..];
+            let stranger = self.clients.get(key).is_some_and(|c| !c.authenticated);
+            let parsed = parser.parse(rest, if stranger { &self.stranger_limits } else { &self.limits });
+            let (len, step) = match parsed {
+                Parsed::Incomplete => return (at, Intake::More),
+                Parsed::Empty { len } => (len, Step::Taken),
+                Parsed::Request { len } => (len, self.request(key, &Args::new(&rest[..len], parser.spans()))),
+                Parsed::Inline { len } => (len, self.inline_request(key, &rest[..len])),
+                Parsed::Error(error) => (rest.len(), self.protocol_error(key, error)),
+            };
+            if step == Step::Wait {
+                parser.reset();
+                return (at, Intake::Paused);
+            }
+            at += len;
+        }
+        (at, Intake::More)
+    }
+
+    /// Why no further request may be taken from a client now.
+    #[inline]
+    fn stop(&mut self, key: Key<Client>) -> Option<Intake> {
+        let epoch = self.nodes.epoch();
+        let Some(c) = self.clients.get_mut(key) else { return Some(Intake::Closed) };
+        if c.closing {
+            return Some(Intake::Closed);
+        }
+        let Some(active) = c.active.as_deref() else {
+            c.epoch = epoch;
+            return None;
+        };
+        if active.order.is_empty() {
+            c.epoch = epoch;
+        }
+        let full = active.order.len() >= MOST_IN_FLIGHT
+            || active.order.pending_bytes() >= MOST_REQUEST_BYTES
+            || active.backlog() >= MOST_BACKLOG;
+        // A slot may have moved since its last request was sent: its order is kept by waiting for the replies.
+        let moved = c.epoch != epoch;
+        (full || moved || !active.parked.is_empty()).then_some(Intake::Paused)
+    }
+
+    /// Puts a paused client on the ready list when nothing stops it any more.
+    fn resume(&mut self, key: Key<Client>) {
+        let stopped = self.stop(key).is_some();
+        let Some(c) = self.clients.get_mut(key) else { return };
+        let barrier = c.barrier && !c.settled();
+        if !stopped && !barrier {
+            c.paused = false;
+            c.barrier = false;
+            self.ready.push(key);
+        }
+    }
+
+    /// Keeps the state of an unfinished request with its client, else the parser with the engine.
+    fn put_parser(&mut self, key: Key<Client>, mut parser: RequestParser) {
+        if !parser.is_fresh() {
+            if let Some(c) = self.clients.get_mut(key) {
+                c.active.get_or_insert_with(|| self.actives.take()).parser = Some(parser);
+                return;
+            }
+            parser.reset();
+        }
+        self.parser = parser;
+    }
+
+    fn inline_request(&mut self, key: Key<Client>, line: &[u8]) -> Step {
+        let args = match inline::split(line) {
+            Ok(args) => args,
+            Err(error) => return self.protocol_error(key, error),
+        };
+        let mut bytes = mem::take(&mut self.scratch_inline);
+        bytes.clear();
+        encode::request(&mut bytes, &args);
+        let mut parser = RequestParser::new();
+        let step = match parser.parse(&bytes, &self.limits) {
+            Parsed::Request { .. } => self.request(key, &Args::new(&bytes, parser.spans())),
+            _ => Step::Taken,
+        };
+        self.scratch_inline = bytes;
+        step
+    }
+
+    /// The error behind all earlier replies, then the end.
+    fn protocol_error(&mut self, key: Key<Client>, error: RequestError) -> Step {
+        self.counters.protocol_errors += 1;
+        let mut reply = Vec::new();
+        error.write_reply(&mut reply);
+        if !reply.is_empty() {
+            self.reply_now(key, &reply);
+        }
+        if let Some(c) = self.clients.get_mut(key) {
+            log::debug!("client {} ({}) closed: {error:?}", c.id, c.peer);
+            c.closing = true;
+        }
+        self.mark_client(key);
+        self.close_if_done(key);
+        Step::Taken
+    }
+
+    /// Takes a client out; parts in flight become tombstones. False when it was gone before.
+    fn remove_client(&mut self, key: Key<Client>) -> bool {
+        let Some(mut c) = self.clients.remove(key) else { return false };
+        self.timers.cancel(c.timer);
+        if let Some(mut active) = c.active.take() {
+            self.timers.cancel(active.parked_timer);
+            for parked in mem::take(&mut active.parked) {
+                self.abandon(&parked.part);
+            }
+            self.actives.give(active);
+        }
+        true
+    }
+
+    /// A parked part of a client that has gone: a split request that waited for it need not wait longer.
+    fn abandon(&mut self, part: &Part) {
+        if let Owner::Gather(gather, index) = part.owner {
+            self.gather_reply(gather, index, b"-ERR client gone\r\n");
+        }
+    }
+
+    /// A reply that is known at once; it takes its place behind the requests in flight.
+    pub(super) fn reply_now(&mut self, key: Key<Client>, reply: &[u8]) {
+        let Some(c) = self.clients.get_mut(key) else { return };
+        let active = c.active.get_or_insert_with(|| self.actives.take());
+        if active.order.is_empty() {
+            active.out.tail().extend_from_slice(reply);
+        } else {
+            let sequence = active.order.admit(0);
+            active.order.complete(sequence, reply, active.out.tail());
+        }
+        self.counters.error_replies += u64::from(reply.first() == Some(&b'-'));
+        self.mark_client(key);
+    }
+
+    /// The reply to an admitted request.
+    pub(super) fn reply_to(&mut self, key: Key<Client>, sequence: Sequence, reply: &[u8]) {
+        let Some(c) = self.clients.get_mut(key) else { return };
+        let Some(active) = c.active.as_deref_mut() else { return };
+        let overdue = active.backlog() > self.config.client_output_limit;
+        active.order.complete(sequence, reply, active.out.tail());
+        self.counters.error_replies += u64::from(matches!(reply.first(), Some(b'-' | b'!')));
+        self.mark_client(key);
+        if overdue {
+            self.output_limit(key);
+        }
+    }
+
+    /// A client does not take its replies.
+    #[cold]
+    pub(super) fn output_limit(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get(key) {
+            log::warn!(
+                "client {} ({}) closed: more than {} bytes of replies wait for it",
+                c.id,
+                c.peer,
+                self.config.client_output_limit
+            );
+        }
+        self.counters.output_limit_closes += 1;
+        self.close_client(key);
+    }
+}

@@ -1,0 +1,212 @@
+//! The nodes that this worker knows, and which of them serves which slot.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::backend::{Backend, Kind};
+use crate::base::arena::{Arena, Key};
+use crate::base::random::Random;
+use crate::base::time::Time;
+use crate::cluster::{SlotMap, NO_SHARD, SLOTS};
+
+/// First and longest pause after a failed connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
+
+/// One server of the cluster, with this worker's shared backends to it.
+#[derive(Debug)]
+pub struct Node {
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// `host:port` as the cluster names it.
+    pub name: String,
+    /// Shared backends by [`Kind::index`]; [`Key::NONE`] where there is none.
+    pub shared: [Key<Backend>; Kind::COUNT],
+    /// Whether the present topology lists it.
+    pub listed: bool,
+    /// Failed connects in a row.
+    failures: u32,
+    /// No new connect before this time.
+    closed_until: Time,
+}
+
+impl Node {
+    fn new(addr: SocketAddr, name: String) -> Self {
+        let shared = [Key::NONE; Kind::COUNT];
+        Node { addr, name, shared, listed: false, failures: 0, closed_until: Time::default() }
+    }
+
+    /// How long until a connect may be tried; `None` when it may now.
+    pub fn pause(&self, now: Time) -> Option<Duration> {
+        (self.closed_until > now).then(|| self.closed_until.since(now))
+    }
+
+    /// A connect or a handshake failed: the next one waits longer, with jitter so that workers do not march in step.
+    pub fn failed(&mut self, now: Time, random: &mut Random) {
+        let full = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        let half = full / 2;
+        self.failures += 1;
+        self.closed_until =
+            now.after(half + Duration::from_micros(random.below(half.as_micros() as u64 + 1)));
+    }
+
+    /// A handshake succeeded.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+        self.closed_until = Time::default();
+    }
+}
+
+/// One primary and its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shard {
+    primary: Key<Node>,
+    replicas: Vec<Key<Node>>,
+}
+
+/// Slot -> shard -> nodes, as this worker sees it: the published topology, corrected by MOVED.
+#[derive(Debug)]
+pub struct Nodes {
+    nodes: Arena<Node>,
+    by_addr: HashMap<SocketAddr, Key<Node>>,
+    shards: Vec<Shard>,
+    slots: Vec<u16>,
+    /// Counts changes of who serves what.
+    epoch: u32,
+    /// Whether a topology was ever published.
+    known: bool,
+    /// Spreads requests without a slot, and reads over replicas.
+    turn: usize,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        let slots = vec![NO_SHARD; SLOTS];
+        Nodes {
+            nodes: Arena::default(),
+            by_addr: HashMap::new(),
+            shards: Vec::new(),
+            slots,
+            epoch: 0,
+            known: false,
+            turn: 0,
+        }
+    }
+}
+
+impl Nodes {
+    /// Counts up whenever some slot may have got another node.
+    #[inline]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether any topology is known yet.
+    pub fn known(&self) -> bool {
+        self.known
+    }
+
+    /// The node under `key`.
+    #[inline]
+    pub fn get(&self, key: Key<Node>) -> Option<&Node> {
+        self.nodes.get(key)
+    }
+
+    /// The node under `key`.
+    #[inline]
+    pub fn get_mut(&mut self, key: Key<Node>) -> Option<&mut Node> {
+        self.nodes.get_mut(key)
+    }
+
+    /// All nodes.
+    pub fn keys(&self) -> Vec<Key<Node>> {
+        self.nodes.keys()
+    }
+
+    /// Who owns `slot`.
+    #[inline]
+    pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
+        let shard = *self.slots.get(usize::from(slot))?;
+        self.shards.get(usize::from(shard)).map(|s| s.primary)
+    }
+
+    /// A replica of `slot` that `fits` and is not paused, another one each time.
+    pub fn replica(&mut self, slot: u16, now: Time, fits: impl Fn(&Node) -> bool) -> Option<Key<Node>> {
+        let shard = self.shards.get(usize::from(*self.slots.get(usize::from(slot))?))?;
+        self.turn = self.turn.wrapping_add(1);
+        let count = shard.replicas.len();
+        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.pause(now).is_none() && fits(n));
+        (0..count).map(|i| shard.replicas[(self.turn.wrapping_add(i)) % count]).find(usable)
+    }
+
+    /// Some primary, another one each time, one that is not paused if there is one.
+    pub fn any_primary(&mut self, now: Time) -> Option<Key<Node>> {
+        self.turn = self.turn.wrapping_add(1);
+        let count = self.shards.len();
+        let primary = |i: usize| self.shards[(self.turn.wrapping_add(i)) % count].primary;
+        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.pause(now).is_none());
+        (0..count).map(primary).find(usable).or_else(|| (count > 0).then(|| primary(0)))
+    }
+
+    /// The node at `addr`, made if it is new.
+    pub fn at(&mut self, addr: SocketAddr, name: &str) -> Key<Node> {
+        let nodes = &mut self.nodes;
+        *self.by_addr.entry(addr).or_insert_with(|| nodes.insert(Node::new(addr, name.to_owned())))
+    }
+
+    /// The listed node that the cluster calls `host:port`.
+    pub fn named(&self, host: &str, port: u16) -> Option<Key<Node>> {
+        let is = |n: &Node| n.name.rsplit_once(':').is_some_and(|(h, p)| h == host && p.parse() == Ok(port));
+        self.nodes.iter().find(|(_, n)| is(n)).map(|(k, _)| k)
+    }
+
+    /// A node answered that `slot` lives at `node`. False when that is known already.
+    pub fn correct(&mut self, slot: u16, node: Key<Node>) -> bool {
+        if self.primary(slot) == Some(node) {
+            return false;
+        }
+        let shard = self.shards.iter().position(|s| s.primary == node).unwrap_or_else(|| {
+            self.shards.push(Shard { primary: node, replicas: Vec::new() });
+            self.shards.len() - 1
+        });
+        let Ok(shard) = u16::try_from(shard) else { return false };
+        if let Some(s) = self.slots.get_mut(usize::from(slot)) {
+            *s = shard;
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        true
+    }
+
+    /// Takes over a published topology. Returns the nodes that it does not list.
+    pub fn replace(&mut self, map: &SlotMap) -> Vec<Key<Node>> {
+        let keys: Vec<Key<Node>> = map.nodes.iter().map(|n| self.at(n.addr, &n.name)).collect();
+        for node in self.nodes.keys() {
+            if let Some(n) = self.nodes.get_mut(node) {
+                n.listed = keys.contains(&node);
+            }
+        }
+        let key = |i: &u16| keys.get(usize::from(*i)).copied().unwrap_or(Key::NONE);
+        let shard = |s: &crate::cluster::ShardInfo| Shard {
+            primary: key(&s.primary),
+            replicas: s.replicas.iter().map(key).collect(),
+        };
+        self.shards = map.shards.iter().map(shard).collect();
+        self.slots.clone_from(&map.slots);
+        self.slots.resize(SLOTS, NO_SHARD);
+        self.epoch = self.epoch.wrapping_add(1);
+        self.known = true;
+        self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
+    }
+
+    /// Forgets a node that is not listed and has no backends any more.
+    pub fn forget(&mut self, key: Key<Node>) {
+        let unused = |n: &Node| !n.listed && n.shared.iter().all(|b| *b == Key::NONE);
+        if !self.nodes.get(key).is_some_and(unused) || self.shards.iter().any(|s| s.primary == key) {
+            return;
+        }
+        if let Some(n) = self.nodes.remove(key) {
+            self.by_addr.remove(&n.addr);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What an error of a node says about where a part should go next. Pure.
+
+use crate::cluster::{parse_redirect, Redirect};
+
+/// What to do with a part that a node answered with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// The error is the reply.
+    Reply,
+    /// Not executed: the slot, or this one request, is for another node.
+    Redirect(Redirect<'a>),
+    /// Not executed; worth another try after a moment, and asking for the topology when `refresh` says so.
+    Retry {
+        /// Whether the error hints at a changed topology.
+        refresh: bool,
+    },
+}
+
+/// Reads the reply `frame`. Which errors say "not executed" is from the Redis sources' `getNodeByQuery` and
+/// `processCommand`; everything else, malformed redirects too, is the client's reply.
+pub fn verdict(frame: &[u8]) -> Verdict<'_> {
+    let Some(text) = frame.strip_prefix(b"-") else { return Verdict::Reply };
+    let end = text.iter().position(|b| matches!(b, b' ' | b'\r')).unwrap_or(text.len());
+    match &text[..end] {
+        b"MOVED" | b"ASK" => parse_redirect(frame).map_or(Verdict::Reply, Verdict::Redirect),
+        b"TRYAGAIN" | b"LOADING" => Verdict::Retry { refresh: false },
+        b"CLUSTERDOWN" | b"MASTERDOWN" | b"READONLY" => Verdict::Retry { refresh: true },
+        _ => Verdict::Reply,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::RedirectKind;
+
+    #[test]
+    fn a_redirect_is_told_from_a_malformed_one() {
+        let redirect = |kind| Verdict::Redirect(Redirect { kind, slot: 3999, host: "127.0.0.1", port: 6381 });
+        assert_eq!(verdict(b"-MOVED 3999 127.0.0.1:6381\r\n"), redirect(RedirectKind::Moved));
+        assert_eq!(verdict(b"-ASK 3999 127.0.0.1:6381\r\n"), redirect(RedirectKind::Ask));
+        for text in
+            [&b"-MOVED\r\n"[..], b"-MOVED 16384 127.0.0.1:1\r\n", b"-ASK 1 \xff:1\r\n", b"-MOVEDX 1 a:1\r\n"]
+        {
+            assert_eq!(verdict(text), Verdict::Reply, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn only_errors_that_say_not_executed_are_tried_again() {
+        for (text, refresh) in [
+            (&b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"[..], false),
+            (b"-LOADING Redis is loading the dataset in memory\r\n", false),
+            (b"-CLUSTERDOWN The cluster is down\r\n", true),
+            (b"-MASTERDOWN Link with MASTER is down\r\n", true),
+            (b"-READONLY You can't write against a read only replica.\r\n", true),
+        ] {
+            assert_eq!(verdict(text), Verdict::Retry { refresh });
+        }
+        for text in [
+            &b"-MISCONF x\r\n"[..],
+            b"-OOM x\r\n",
+            b"-NOREPLICAS x\r\n",
+            b"-ERR MOVED 1 127.0.0.1:1\r\n",
+            b"+OK\r\n",
+        ] {
+            assert_eq!(verdict(text), Verdict::Reply);
+        }
+    }
+}

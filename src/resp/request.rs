@@ -1,0 +1,393 @@
+//! Where the requests of a client end and where their arguments stand. Knows no command; copies no byte.
+//!
+//! Every rule, odd ones included, is that of Redis 7.0.15 (`processInlineBuffer`, `processMultibulkBuffer`) fed one
+//! byte at a time, so the outcome never depends on how the bytes were cut into segments:
+//!
+//! - a count or length line ends at the first CR; the byte behind it is skipped unseen, as are the two behind a body;
+//! - a NUL hides every line end behind it, so such a line can only become too long;
+//! - an argument's first byte is looked at only when its length line is complete.
+//!
+//! [`RequestParser::parse`] first tries the shape that nearly all traffic has (up to nine arguments, lengths of up
+//! to three digits), straight through the bytes. Whatever does not fit goes on in the careful half, from the argument
+//! where the straight one stopped.
+
+use memchr::memchr2;
+
+use super::{inline, number::parse_i64, Limits, RequestError, Span};
+
+/// What the bytes seen by [`RequestParser::parse`] begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A request that is not all here; call again with the same bytes and more.
+    Incomplete,
+    /// A whole request of `len` bytes whose arguments are in [`RequestParser::spans`]; at least one.
+    Request {
+        /// Bytes of the frame.
+        len: usize,
+    },
+    /// A whole inline request, for [`inline::split`]; not blank.
+    Inline {
+        /// Bytes of the line, its line end included.
+        len: usize,
+    },
+    /// A blank line or a request without arguments: skipped without a reply.
+    Empty {
+        /// Bytes to skip.
+        len: usize,
+    },
+    /// The client broke the protocol; it gets this reply and is closed.
+    Error(RequestError),
+}
+
+/// Finds requests in the bytes of one client, resuming where it stopped when they were incomplete.
+#[derive(Debug, Default)]
+pub struct RequestParser {
+    /// Storage for spans; only the first `found` are of the present request.
+    spans: Vec<Span>,
+    found: usize,
+    /// Arguments of the present request that are still to come.
+    left: usize,
+    /// Where the unfinished line or body begins.
+    pos: usize,
+    /// Bytes of the unfinished line that hold no line end.
+    searched: usize,
+    /// Length of the unfinished body.
+    body: usize,
+    missing: usize,
+    state: State,
+    #[cfg(test)]
+    pub(super) steps: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Between requests.
+    #[default]
+    Fresh,
+    /// In an inline request.
+    Inline,
+    /// In the line that tells the number of arguments.
+    Count,
+    /// In the line that tells the length of an argument.
+    Length,
+    /// In the bytes of an argument, or the two behind it.
+    Body,
+}
+
+/// Arguments that the straight half handles.
+const SMALL_ARGS: usize = 9;
+/// Longest argument that the straight half handles, bytes.
+const SMALL_BULK: usize = 999;
+/// No request of the straight half is longer, bytes.
+const SMALL_REQUEST: usize = SMALL_ARGS * (SMALL_BULK + 8) + 4;
+/// Spans kept between requests, at most.
+const KEPT_SPANS: usize = 4096;
+/// The most that [`RequestParser::needed`] tells, bytes: a peer's announcement should not size a buffer.
+const MAX_NEEDED: usize = 1024 * 1024;
+/// The shortest argument, `$0\r\n\r\n`, bytes.
+const SHORTEST_ARGUMENT: usize = 6;
+
+impl RequestParser {
+    /// A parser between two requests.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks for one request at the start of `bytes`, which begin where the unfinished request began (or the next
+    /// one, when there is none). After [`Parsed::Request`], [`Parsed::Inline`] and [`Parsed::Empty`] the next call
+    /// begins a new request; after an error the parser is of no further use.
+    #[inline]
+    pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Parsed {
+        if self.state == State::Fresh {
+            self.found = 0;
+            if let Some(len) = self.straight(bytes, limits) {
+                return Parsed::Request { len };
+            }
+        }
+        self.careful(bytes, limits)
+    }
+
+    /// The arguments of the request found last, valid until the next call of [`RequestParser::parse`].
+    #[inline]
+    pub fn spans(&self) -> &[Span] {
+        self.spans.get(..self.found).unwrap_or_default()
+    }
+
+    /// Forgets the unfinished request.
+    pub fn reset(&mut self) {
+        self.state = State::Fresh;
+        self.found = 0;
+        self.missing = 0;
+    }
+
+    /// Whether no unfinished request is remembered.
+    #[inline]
+    pub fn is_fresh(&self) -> bool {
+        self.state == State::Fresh
+    }
+
+    /// How many bytes are missing at least, as of the last [`Parsed::Incomplete`]; at most 1 MiB, at least 1.
+    pub fn needed(&self) -> usize {
+        self.missing.clamp(1, MAX_NEEDED)
+    }
+
+    /// The whole of a small request, or `None` with the state for [`RequestParser::careful`] to go on with.
+    #[inline]
+    fn straight(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        let [b'*', count @ b'1'..=b'9', b'\r', _, rest @ ..] = bytes else { return None };
+        if limits.max_args < SMALL_ARGS || limits.max_bulk < SMALL_BULK || limits.max_request < SMALL_REQUEST
+        {
+            return None;
+        }
+        if !(SMALL_ARGS..=KEPT_SPANS).contains(&self.spans.len()) {
+            self.refit();
+        }
+        let count = usize::from(*count - b'0');
+        let spans = self.spans.first_chunk_mut::<SMALL_ARGS>()?;
+        let mut rest = rest;
+        for (i, span) in spans.iter_mut().enumerate().take(count) {
+            let argument = small_length(rest).and_then(|(len, body)| Some((len, body, body.get(len + 2..)?)));
+            let Some((len, body, next)) = argument else {
+                self.stop_at(bytes.len() - rest.len(), i, count - i);
+                return None;
+            };
+            let start = bytes.len() - body.len();
+            *span = Span { start: start as u32, end: (start + len) as u32 };
+            rest = next;
+        }
+        self.found = count;
+        Some(bytes.len() - rest.len())
+    }
+
+    /// Leaves the careful half to go on at the length line at `pos`.
+    #[cold]
+    fn stop_at(&mut self, pos: usize, found: usize, left: usize) {
+        (self.pos, self.found, self.left) = (pos, found, left);
+        self.searched = 0;
+        self.state = State::Length;
+    }
+
+    /// Brings the storage for spans to a size between the least that the straight half needs and the most that is
+    /// kept.
+    #[cold]
+    fn refit(&mut self) {
+        self.spans.resize(SMALL_ARGS, Span::default());
+        self.spans.shrink_to(SMALL_ARGS);
+    }
+
+    #[inline(never)]
+    fn careful(&mut self, bytes: &[u8], limits: &Limits) -> Parsed {
+        let outcome = loop {
+            let step = match self.state {
+                State::Fresh => self.begin(bytes),
+                State::Inline => self.inline(bytes, limits),
+                State::Count => self.count(bytes, limits),
+                State::Length => self.lengths(bytes, limits),
+                State::Body => self.body(bytes),
+            };
+            match step {
+                Ok(Step::On) => {}
+                Ok(Step::Wait(missing)) => {
+                    self.missing = missing;
+                    return Parsed::Incomplete;
+                }
+                Ok(Step::Done(parsed)) => break parsed,
+                Err(error) => break Parsed::Error(error),
+            }
+        };
+        self.state = State::Fresh;
+        outcome
+    }
+
+    fn begin(&mut self, bytes: &[u8]) -> Result<Step, RequestError> {
+        let Some(first) = bytes.first() else { return Ok(Step::Wait(1)) };
+        (self.pos, self.searched, self.left) = (0, 0, 0);
+        self.state = if *first == b'*' { State::Count } else { State::Inline };
+        Ok(Step::On)
+    }
+
+    fn inline(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
+        let Some(end) = self.line_end(bytes, b'\n', limits.max_inline, RequestError::TooBigInline)? else {
+            return Ok(Step::Wait(1));
+        };
+        let len = end + 1;
+        let blank = inline::is_blank(bytes.get(..len).unwrap_or_default());
+        Ok(Step::Done(if blank { Parsed::Empty { len } } else { Parsed::Inline { len } }))
+    }
+
+    fn count(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
+        let Some(end) = self.line_end(bytes, b'\r', limits.max_inline, RequestError::TooBigMultibulkCount)?
+        else {
+            return Ok(Step::Wait(1));
+        };
+        if end + 1 >= bytes.len() {
+            return Ok(Step::Wait(1));
+        }
+        let count = arguments(bytes.get(1..end).unwrap_or_default(), limits)?;
+        self.next_line(end + 2);
+        if count == 0 {
+            return Ok(Step::Done(Parsed::Empty { len: end + 2 }));
+        }
+        self.left = count;
+        self.state = State::Length;
+        Ok(Step::On)
+    }
+
+    /// Any number of small whole arguments, then the length of one that is not.
+    fn lengths(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
+        if self.searched == 0 && limits.max_bulk >= SMALL_BULK {
+            // A frame that grows too long this way is caught below, or is whole within the limit.
+            let within = bytes.get(..limits.longest_frame().min(bytes.len())).unwrap_or_default();
+            self.small_arguments(within);
+            if self.left == 0 {
+                return Ok(Step::Done(Parsed::Request { len: self.pos }));
+            }
+        }
+        self.length(bytes, limits)
+    }
+
+    /// Takes small whole arguments as long as there are any.
+    fn small_arguments(&mut self, bytes: &[u8]) {
+        let Some(mut rest) = bytes.get(self.pos..) else { return };
+        while self.left > 0 {
+            let Some((len, body)) = small_length(rest) else { break };
+            let Some(next) = body.get(len + 2..) else { break };
+            let start = bytes.len() - body.len();
+            self.record(Span { start: start as u32, end: (start + len) as u32 });
+            self.left -= 1;
+            rest = next;
+        }
+        self.pos = bytes.len() - rest.len();
+    }
+
+    fn length(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
+        let Some(end) = self.line_end(bytes, b'\r', limits.max_inline, RequestError::TooBigBulkCount)? else {
+            return Ok(Step::Wait(1));
+        };
+        if end + 1 >= bytes.len() {
+            return Ok(Step::Wait(1));
+        }
+        let line = bytes.get(self.pos..end).unwrap_or_default();
+        let len = match line {
+            [b'$', digits @ ..] => body_length(digits, limits)?,
+            // The line may be empty: then the CR that ends it is what stands in place of the `$`.
+            _ => return Err(RequestError::ExpectedBulk(line.first().copied().unwrap_or(b'\r'))),
+        };
+        let fits = (end + 4).checked_add(len).is_some_and(|total| total <= limits.longest_frame());
+        if !fits {
+            return Err(RequestError::TooBigRequest);
+        }
+        self.next_line(end + 2);
+        self.body = len;
+        self.state = State::Body;
+        Ok(Step::On)
+    }
+
+    fn body(&mut self, bytes: &[u8]) -> Result<Step, RequestError> {
+        let end = self.pos + self.body;
+        let next = end + 2;
+        if bytes.len() < next {
+            let others = (self.left - 1).saturating_mul(SHORTEST_ARGUMENT);
+            return Ok(Step::Wait((next - bytes.len()).saturating_add(others)));
+        }
+        self.record(Span { start: self.pos as u32, end: end as u32 });
+        self.left -= 1;
+        self.next_line(next);
+        if self.left == 0 {
+            return Ok(Step::Done(Parsed::Request { len: next }));
+        }
+        self.state = State::Length;
+        Ok(Step::On)
+    }
+
+    /// Position of the `ending` of the line at `self.pos`, once it is there.
+    fn line_end(
+        &mut self,
+        bytes: &[u8],
+        ending: u8,
+        limit: usize,
+        too_big: RequestError,
+    ) -> Result<Option<usize>, RequestError> {
+        let line = bytes.get(self.pos..).unwrap_or_default();
+        let unseen = line.get(self.searched..).unwrap_or_default();
+        let hit = memchr2(ending, 0, unseen);
+        let at = self.searched + hit.unwrap_or(unseen.len());
+        #[cfg(test)]
+        {
+            self.steps += 1 + (at - self.searched) as u64;
+        }
+        self.searched = at;
+        let ended = line.get(at) == Some(&ending);
+        // Behind a NUL the line has no end, but it grows until it is too long.
+        let length = if ended { at } else { line.len() };
+        if length > limit {
+            return Err(too_big);
+        }
+        Ok(ended.then_some(self.pos + at))
+    }
+
+    fn next_line(&mut self, pos: usize) {
+        self.pos = pos;
+        self.searched = 0;
+    }
+
+    /// Keeps the span of one more argument. The storage grows with what arrived, not with what was announced.
+    fn record(&mut self, span: Span) {
+        match self.spans.get_mut(self.found) {
+            Some(slot) => *slot = span,
+            None => self.spans.push(span),
+        }
+        self.found += 1;
+    }
+}
+
+/// What one step of the careful half came to.
+enum Step {
+    /// The next step can be done at once.
+    On,
+    /// So many bytes are missing at least.
+    Wait(usize),
+    Done(Parsed),
+}
+
+/// The length at the start of `rest` and what follows its line, when it has one to three digits and all is there.
+#[inline(always)]
+fn small_length(rest: &[u8]) -> Option<(usize, &[u8])> {
+    match rest {
+        [b'$', a @ b'0'..=b'9', b'\r', _, body @ ..] => Some((digit(*a), body)),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, body @ ..] => {
+            Some((digit(*a) * 10 + digit(*b), body))
+        }
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, body @ ..] => {
+            Some((digit(*a) * 100 + digit(*b) * 10 + digit(*c), body))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn digit(byte: u8) -> usize {
+    usize::from(byte.wrapping_sub(b'0'))
+}
+
+/// The number of arguments that the text behind a `*` announces; 0 for none and for any negative number.
+fn arguments(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
+    let count = parse_i64(text).ok_or(RequestError::InvalidMultibulkLength)?;
+    let allowed = usize::try_from(count.max(0)).ok().filter(|n| *n <= limits.max_args);
+    allowed.ok_or(if limits.unauthenticated && !Limits::beyond_server_args(count) {
+        RequestError::UnauthenticatedMultibulkLength
+    } else {
+        RequestError::InvalidMultibulkLength
+    })
+}
+
+/// The bytes of an argument that the text behind a `$` announces.
+fn body_length(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
+    let len = parse_i64(text).filter(|len| *len >= 0).ok_or(RequestError::InvalidBulkLength)?;
+    let allowed = usize::try_from(len).ok().filter(|n| *n <= limits.max_bulk);
+    allowed.ok_or(if limits.unauthenticated && !Limits::beyond_server_bulk(len) {
+        RequestError::UnauthenticatedBulkLength
+    } else {
+        RequestError::InvalidBulkLength
+    })
+}
