@@ -372,11 +372,13 @@ fn quick(bytes: &[u8]) -> Option<usize> {
     if let Some(len) = one_digit(word, b'$') {
         return quick_body(bytes, 3, len);
     }
+    if word == u32::from_le_bytes(*b"+OK\r") || word == u32::from_le_bytes(*b"$-1\r") {
+        return (bytes.get(4) == Some(&b'\n')).then_some(5);
+    }
     if let Some(len) = two_digits(word) {
         return quick_body(bytes, 4, len);
     }
     match bytes {
-        [b'+', b'O', b'K', b'\r', b'\n', ..] | [b'$', b'-', b'1', b'\r', b'\n', ..] => Some(5),
         [b':', ..] => quick_integer(bytes),
         [b'$', ..] => quick_bulk(bytes),
         [b'+', ..] => quick_simple(bytes),

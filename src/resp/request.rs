@@ -355,31 +355,27 @@ enum Step {
 fn take_small(bytes: &[u8], at: usize, slots: &mut [Span], limits: &Limits) -> (usize, usize) {
     // An argument that crosses the end of the longest frame is left for the careful half to refuse.
     let window = bytes.len().min(limits.longest_frame());
-    let Some(mut rest) = bytes.get(at..window) else { return (at, 0) };
+    let bytes = bytes.get(..window).unwrap_or(bytes);
+    let mut at = at;
     let mut slots = slots.iter_mut();
     let count = slots.len();
     while let Some(slot) = slots.next() {
-        let Some((start, len, next)) = small_argument(rest) else {
-            return (window - rest.len(), count - slots.len() - 1);
-        };
-        let start = window - rest.len() + start;
-        *slot = Span { start: start as u32, end: (start + len) as u32 };
-        rest = next;
+        let Some((start, end)) = small_body(bytes, at) else { return (at, count - slots.len() - 1) };
+        *slot = Span { start: start as u32, end: end as u32 };
+        at = end + 2;
     }
-    (window - rest.len(), count)
+    (at, count)
 }
 
-/// Where the body of the argument at the start of `rest` begins, its length, and what follows it.
+/// Where the body of the argument at `at` begins and ends, when that and the two bytes behind it are here.
 #[inline(always)]
-fn small_argument(rest: &[u8]) -> Option<(usize, usize, &[u8])> {
-    let (line, body) = rest.split_first_chunk::<4>()?;
-    let word = u32::from_le_bytes(*line);
-    if let Some(len) = one_digit(word, b'$') {
-        return Some((4, len, body.get(len + 2..)?));
-    }
-    let len = two_digits(word)?;
-    // The byte behind the CR is the first of `body`.
-    Some((5, len, body.get(len + 3..)?))
+fn small_body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let word = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+    let (start, end) = match one_digit(word, b'$') {
+        Some(len) => (at + 4, at + 4 + len),
+        None => (at + 5, at + 5 + two_digits(word)?),
+    };
+    (end + 2 <= bytes.len()).then_some((start, end))
 }
 
 /// Where the body of the argument at `at` begins and its length, when that has up to seven digits.
