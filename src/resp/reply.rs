@@ -10,7 +10,8 @@
 
 use memchr::memchr;
 
-use super::{number::parse_i64, ReplyError};
+use super::number::{one_digit, parse_i64, short_length, two_digits};
+use super::ReplyError;
 
 /// How far a frame was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,13 +137,15 @@ impl ReplyFramer {
     fn values(&mut self, rest: &[u8]) -> Result<Step, ReplyError> {
         let mut at = 0;
         if self.searched == 0 {
-            while let Some(n) = rest.get(at..).and_then(quick) {
-                at += n;
+            let due = self.left.max(1);
+            let (end, taken) = take_quick(rest, due);
+            at = end;
+            if taken > 0 {
                 self.begin_value();
-                self.end_value();
-                if self.phase == Phase::Fresh {
-                    return Ok(Step::On(at));
-                }
+                self.end_values(taken);
+            }
+            if taken == due {
+                return Ok(Step::On(at));
             }
         }
         match self.line(rest.get(at..).unwrap_or_default())? {
@@ -251,7 +254,7 @@ impl ReplyFramer {
         let Some(kind) = rest.first() else { return Ok(None) };
         let limit = longest_line(*kind)?;
         let unseen = rest.get(self.searched..).unwrap_or_default();
-        let hit = memchr(b'\n', unseen);
+        let hit = find_newline(unseen);
         let at = self.searched + hit.unwrap_or(unseen.len());
         #[cfg(test)]
         {
@@ -283,9 +286,12 @@ impl ReplyFramer {
     }
 
     /// Counts a value off, and with the last one ends the frame.
-    #[inline]
     fn end_value(&mut self) {
-        self.left = self.left.saturating_sub(1);
+        self.end_values(1);
+    }
+
+    fn end_values(&mut self, count: u64) {
+        self.left = self.left.saturating_sub(count);
         if self.left == 0 && self.streams.is_empty() {
             self.phase = Phase::Fresh;
         }
@@ -341,56 +347,77 @@ enum Step {
     Wait(usize),
 }
 
+/// Passes over the quick values at the start of `bytes`, at most `most`. Returns where they end and how many they are.
+fn take_quick(bytes: &[u8], most: u64) -> (usize, u64) {
+    let mut rest = bytes;
+    let mut taken = 0;
+    while taken < most {
+        let Some(next) = quick(rest).and_then(|n| rest.get(n..)) else { break };
+        rest = next;
+        taken += 1;
+    }
+    (bytes.len() - rest.len(), taken)
+}
+
+/// As `memchr`, quicker for the short lines that nearly all are.
+fn find_newline(bytes: &[u8]) -> Option<usize> {
+    let (near, far) = bytes.split_at_checked(QUICK_LINE).unwrap_or((bytes, &[]));
+    near.iter().position(|b| *b == b'\n').or_else(|| Some(QUICK_LINE + memchr(b'\n', far)?))
+}
+
 /// The end of the value at the start of `bytes`, when it is one of the small whole ones that make up most traffic.
 #[inline(always)]
 fn quick(bytes: &[u8]) -> Option<usize> {
+    let word = u32::from_le_bytes(*bytes.first_chunk()?);
+    if let Some(len) = one_digit(word, b'$') {
+        return quick_body(bytes, 3, len);
+    }
+    if word == u32::from_le_bytes(*b"+OK\r") || word == u32::from_le_bytes(*b"$-1\r") {
+        return (bytes.get(4) == Some(&b'\n')).then_some(5);
+    }
+    if let Some(len) = two_digits(word) {
+        return quick_body(bytes, 4, len);
+    }
     match bytes {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', body @ ..] => quick_body(4, digit(*a), body),
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
-        [b'$', rest @ ..] => quick_bulk(rest),
-        [b':', rest @ ..] => quick_integer(rest),
+        [b':', ..] => quick_integer(bytes),
+        [b'$', ..] => quick_bulk(bytes),
+        [b'+', ..] => quick_simple(bytes),
         _ => None,
     }
 }
 
-/// A bulk string of two or three digits of length, or null; `rest` begins behind the `$`.
-#[inline]
-fn quick_bulk(rest: &[u8]) -> Option<usize> {
-    match rest {
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', body @ ..] => {
-            quick_body(5, digit(*a) * 10 + digit(*b), body)
-        }
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', body @ ..] => {
-            quick_body(6, digit(*a) * 100 + digit(*b) * 10 + digit(*c), body)
-        }
-        [b'-', b'1', b'\r', b'\n', ..] => Some(5),
-        _ => None,
-    }
+/// A bulk string whose length has up to seven digits.
+fn quick_bulk(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.get(1..)?;
+    let (len, digits) = short_length(line)?;
+    (line.get(digits) == Some(&b'\r')).then_some(())?;
+    quick_body(bytes, digits + 2, len)
 }
 
-/// Where a value ends whose head has `head` bytes and whose body has `len`.
+/// Where a bulk string of `len` bytes ends, whose length line has its `\n` at `newline`.
 #[inline(always)]
-fn quick_body(head: usize, len: usize, body: &[u8]) -> Option<usize> {
-    match body.get(len..)? {
-        [b'\r', b'\n', ..] => Some(head + len + 2),
-        _ => None,
-    }
+fn quick_body(bytes: &[u8], newline: usize, len: usize) -> Option<usize> {
+    let end = newline + 1 + len;
+    let ended = bytes.get(end..)?.first_chunk() == Some(b"\r\n");
+    (ended && bytes.get(newline) == Some(&b'\n')).then_some(end + 2)
 }
 
-/// An integer; `rest` begins behind the `:`.
-#[inline]
-fn quick_integer(rest: &[u8]) -> Option<usize> {
-    let digits = rest.strip_prefix(b"-").unwrap_or(rest);
-    let count = digits.iter().take(QUICK_LINE).take_while(|b| b.is_ascii_digit()).count();
-    match digits.get(count..)? {
-        [b'\r', b'\n', ..] if count > 0 => Some(1 + rest.len() - digits.len() + count + 2),
-        _ => None,
+/// A short integer.
+fn quick_integer(bytes: &[u8]) -> Option<usize> {
+    let sign = usize::from(bytes.get(1) == Some(&b'-'));
+    let digits = bytes.get(1 + sign..)?;
+    let mut count = 0;
+    while digits.get(count).is_some_and(u8::is_ascii_digit) && count < QUICK_LINE {
+        count += 1;
     }
+    let ended = count > 0 && digits.get(count..)?.first_chunk() == Some(b"\r\n");
+    ended.then_some(1 + sign + count + 2)
 }
 
-#[inline(always)]
-fn digit(byte: u8) -> usize {
-    usize::from(byte.wrapping_sub(b'0'))
+/// A short simple string.
+fn quick_simple(bytes: &[u8]) -> Option<usize> {
+    let newline = bytes.iter().take(QUICK_LINE).position(|b| *b == b'\n')?;
+    (bytes.get(newline - 1) == Some(&b'\r')).then_some(newline + 1)
 }
 
 /// How many bytes may stand in front of the `\n` of a line that begins with `kind`.
