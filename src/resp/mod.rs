@@ -8,6 +8,7 @@ mod head;
 pub mod inline;
 mod limits;
 mod number;
+mod quick;
 mod reply;
 mod request;
 mod value;
