@@ -12,10 +12,10 @@ pub enum KeyError {
     /// The arguments that say where the keys are make no sense (`EVAL s abc`, XREAD without STREAMS).
     ///
     /// The request may be sent to any primary, which answers with the error of its own version: the texts differ between
-    /// commands and versions, and some depend on its state. Nothing is executed: these commands read all their arguments
-    /// before they touch a key. Nor is anything lost should a server read them otherwise than this file does, because a
-    /// node of a cluster looks for the keys itself before it runs a command, and answers MOVED or CROSSSLOT where they
-    /// are not its own. Inside MULTI it is queued like any other, as a server does.
+    /// commands and versions, and some depend on the server's state. Nothing is executed, because these commands check
+    /// all their arguments before they touch a key. Where a server's own search for keys is more lenient (it finds one
+    /// key in `EVAL s 01 k`), it may answer MOVED first, to be followed as ever. Inside MULTI such a request is queued
+    /// like any other, as a server does.
     Unroutable,
 }
 
@@ -248,3 +248,6 @@ fn migrate(args: &Args<'_>) -> Option<KeyPositions> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,3 +63,6 @@ fn blank_newlines(text: &mut [u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,7 @@ impl Reactor {
     fn client_event(&mut self, index: usize, event: &mio::event::Event) {
         let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
         let key = socket.key;
-        if event.is_readable() || event.is_error() {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
             self.pump_client(index);
         }
@@ -309,7 +309,7 @@ impl Reactor {
         if event.is_writable() {
             self.engine.backend_writable(key);
         }
-        if event.is_readable() || event.is_error() {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(socket) = at(&mut self.backends, key) {
                 socket.readable = true;
             }

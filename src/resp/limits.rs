@@ -14,9 +14,9 @@ const UNAUTHENTICATED_MAX_BULK: usize = 16 * 1024;
 /// Limits for the requests of one client. The defaults are a server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Arguments in one request, the command name included.
+    /// Arguments in one request, the command name included. Taken as 9 when lower.
     pub max_args: usize,
-    /// Bytes in one argument.
+    /// Bytes in one argument. Taken as 99 when lower.
     pub max_bulk: usize,
     /// Bytes in an inline request, and in a line that announces a count or a length.
     pub max_inline: usize,
@@ -46,6 +46,16 @@ impl Limits {
     /// Whether an argument of `len` bytes breaks even the limit of an authenticated client.
     pub(super) fn beyond_server_bulk(len: i64) -> bool {
         usize::try_from(len).map_or(len > 0, |n| n > SERVER_MAX_BULK)
+    }
+
+    /// [`Limits::max_args`] and its floor: requests so small are parsed without looking at limits.
+    pub(super) fn args(&self) -> usize {
+        self.max_args.max(9)
+    }
+
+    /// [`Limits::max_bulk`] and its floor.
+    pub(super) fn bulk(&self) -> usize {
+        self.max_bulk.max(99)
     }
 
     /// The longest frame that spans can describe and `max_request` allows, bytes.

@@ -10,7 +10,9 @@
 
 use memchr::memchr;
 
-use super::{number::parse_i64, ReplyError};
+use super::number::parse_i64;
+use super::quick::{quick, take_quick, QUICK_LINE};
+use super::ReplyError;
 
 /// How far a frame was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +78,6 @@ const MAX_BODY: i64 = u32::MAX as i64;
 const MAX_ELEMENTS: i64 = i32::MAX as i64;
 /// Streamed aggregates within one another, at most.
 const MAX_STREAMS: usize = 32;
-/// How far the quick half looks for the end of a line, bytes.
-const QUICK_LINE: usize = 24;
 
 impl ReplyFramer {
     /// A framer between two frames.
@@ -136,13 +136,15 @@ impl ReplyFramer {
     fn values(&mut self, rest: &[u8]) -> Result<Step, ReplyError> {
         let mut at = 0;
         if self.searched == 0 {
-            while let Some(n) = rest.get(at..).and_then(quick) {
-                at += n;
+            let due = self.left.max(1);
+            let (end, taken) = take_quick(rest, due);
+            at = end;
+            if taken > 0 {
                 self.begin_value();
-                self.end_value();
-                if self.phase == Phase::Fresh {
-                    return Ok(Step::On(at));
-                }
+                self.end_values(taken);
+            }
+            if taken == due {
+                return Ok(Step::On(at));
             }
         }
         match self.line(rest.get(at..).unwrap_or_default())? {
@@ -251,7 +253,7 @@ impl ReplyFramer {
         let Some(kind) = rest.first() else { return Ok(None) };
         let limit = longest_line(*kind)?;
         let unseen = rest.get(self.searched..).unwrap_or_default();
-        let hit = memchr(b'\n', unseen);
+        let hit = find_newline(unseen);
         let at = self.searched + hit.unwrap_or(unseen.len());
         #[cfg(test)]
         {
@@ -283,9 +285,12 @@ impl ReplyFramer {
     }
 
     /// Counts a value off, and with the last one ends the frame.
-    #[inline]
     fn end_value(&mut self) {
-        self.left = self.left.saturating_sub(1);
+        self.end_values(1);
+    }
+
+    fn end_values(&mut self, count: u64) {
+        self.left = self.left.saturating_sub(count);
         if self.left == 0 && self.streams.is_empty() {
             self.phase = Phase::Fresh;
         }
@@ -341,56 +346,10 @@ enum Step {
     Wait(usize),
 }
 
-/// The end of the value at the start of `bytes`, when it is one of the small whole ones that make up most traffic.
-#[inline(always)]
-fn quick(bytes: &[u8]) -> Option<usize> {
-    match bytes {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', body @ ..] => quick_body(4, digit(*a), body),
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
-        [b'$', rest @ ..] => quick_bulk(rest),
-        [b':', rest @ ..] => quick_integer(rest),
-        _ => None,
-    }
-}
-
-/// A bulk string of two or three digits of length, or null; `rest` begins behind the `$`.
-#[inline]
-fn quick_bulk(rest: &[u8]) -> Option<usize> {
-    match rest {
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', body @ ..] => {
-            quick_body(5, digit(*a) * 10 + digit(*b), body)
-        }
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', body @ ..] => {
-            quick_body(6, digit(*a) * 100 + digit(*b) * 10 + digit(*c), body)
-        }
-        [b'-', b'1', b'\r', b'\n', ..] => Some(5),
-        _ => None,
-    }
-}
-
-/// Where a value ends whose head has `head` bytes and whose body has `len`.
-#[inline(always)]
-fn quick_body(head: usize, len: usize, body: &[u8]) -> Option<usize> {
-    match body.get(len..)? {
-        [b'\r', b'\n', ..] => Some(head + len + 2),
-        _ => None,
-    }
-}
-
-/// An integer; `rest` begins behind the `:`.
-#[inline]
-fn quick_integer(rest: &[u8]) -> Option<usize> {
-    let digits = rest.strip_prefix(b"-").unwrap_or(rest);
-    let count = digits.iter().take(QUICK_LINE).take_while(|b| b.is_ascii_digit()).count();
-    match digits.get(count..)? {
-        [b'\r', b'\n', ..] if count > 0 => Some(1 + rest.len() - digits.len() + count + 2),
-        _ => None,
-    }
-}
-
-#[inline(always)]
-fn digit(byte: u8) -> usize {
-    usize::from(byte.wrapping_sub(b'0'))
+/// As `memchr`, quicker for the short lines that nearly all are.
+fn find_newline(bytes: &[u8]) -> Option<usize> {
+    let (near, far) = bytes.split_at_checked(QUICK_LINE).unwrap_or((bytes, &[]));
+    near.iter().position(|b| *b == b'\n').or_else(|| Some(QUICK_LINE + memchr(b'\n', far)?))
 }
 
 /// How many bytes may stand in front of the `\n` of a line that begins with `kind`.
@@ -427,4 +386,51 @@ fn is_integer(text: &[u8]) -> bool {
 fn length(text: &[u8], max: i64) -> Result<u64, ReplyError> {
     let number = parse_i64(text).filter(|n| *n <= max).ok_or(ReplyError::InvalidLength)?;
     u64::try_from(number).map_err(|_| ReplyError::InvalidLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in segments of `segment` bytes; returns how many bytes were searched for line ends, counting
+    /// one more for each search.
+    fn steps(bytes: &[u8], segment: usize) -> u64 {
+        let mut framer = ReplyFramer::new();
+        let mut start = 0;
+        for end in (segment..bytes.len()).step_by(segment) {
+            match framer.scan(&bytes[start..end]) {
+                Ok(Scan::More(n)) => start += n,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(framer.scan(&bytes[start..]), Ok(Scan::Done(bytes.len() - start)));
+        framer.steps
+    }
+
+    #[test]
+    fn a_large_body_is_never_searched() {
+        let mut bytes = b"$1000000\r\n".to_vec();
+        bytes.resize(bytes.len() + 1_000_000, b'\n');
+        bytes.extend_from_slice(b"\r\n");
+        for segment in [1, 1024] {
+            assert!(steps(&bytes, segment) < 50);
+        }
+    }
+
+    #[test]
+    fn a_line_is_searched_once() {
+        let bytes = [b"-ERR ".to_vec(), vec![b'x'; 60_000], b"\r\n".to_vec()].concat();
+        for segment in [1, 1024] {
+            let calls = (bytes.len() / segment + 2) as u64;
+            assert!(steps(&bytes, segment) <= bytes.len() as u64 + calls);
+        }
+    }
+
+    #[test]
+    fn many_elements_are_each_seen_once() {
+        let mut bytes = b"*20000\r\n".to_vec();
+        bytes.extend_from_slice(&b"$3\r\nabc\r\n".repeat(20_000));
+        assert!(steps(&bytes, 1) <= 3 * bytes.len() as u64);
+        assert!(steps(&bytes, 1 << 20) < 20);
+    }
 }

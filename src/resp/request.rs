@@ -7,13 +7,14 @@
 //! - a NUL hides every line end behind it, so such a line can only become too long;
 //! - an argument's first byte is looked at only when its length line is complete.
 //!
-//! [`RequestParser::parse`] first tries the shape that nearly all traffic has (up to nine arguments, lengths of up
-//! to three digits), straight through the bytes. Whatever does not fit goes on in the careful half, from the argument
-//! where the straight one stopped.
+//! [`RequestParser::parse`] first tries the shape that nearly all traffic has, up to nine arguments that are all here,
+//! straight through the bytes. Whatever does not fit goes on in the careful half, from the argument where the straight
+//! one stopped.
 
 use memchr::memchr2;
 
-use super::{inline, number::parse_i64, Limits, RequestError, Span};
+use super::number::{one_digit, parse_i64, short_length, two_digits};
+use super::{inline, Limits, RequestError, Span};
 
 /// What the bytes seen by [`RequestParser::parse`] begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +77,10 @@ enum State {
 
 /// Arguments that the straight half handles.
 const SMALL_ARGS: usize = 9;
-/// Longest argument that the straight half handles, bytes.
-const SMALL_BULK: usize = 999;
-/// No request of the straight half is longer, bytes.
-const SMALL_REQUEST: usize = SMALL_ARGS * (SMALL_BULK + 8) + 4;
 /// Spans kept between requests, at most.
 const KEPT_SPANS: usize = 4096;
+/// Spans that the storage grows by as long as arguments arrive.
+const SPAN_BATCH: usize = 64;
 /// The most that [`RequestParser::needed`] tells, bytes: a peer's announcement should not size a buffer.
 const MAX_NEEDED: usize = 1024 * 1024;
 /// The shortest argument, `$0\r\n\r\n`, bytes.
@@ -99,7 +98,6 @@ impl RequestParser {
     #[inline]
     pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Parsed {
         if self.state == State::Fresh {
-            self.found = 0;
             if let Some(len) = self.straight(bytes, limits) {
                 return Parsed::Request { len };
             }
@@ -134,41 +132,33 @@ impl RequestParser {
     /// The whole of a small request, or `None` with the state for [`RequestParser::careful`] to go on with.
     #[inline]
     fn straight(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
-        let [b'*', count @ b'1'..=b'9', b'\r', _, rest @ ..] = bytes else { return None };
-        if limits.max_args < SMALL_ARGS || limits.max_bulk < SMALL_BULK || limits.max_request < SMALL_REQUEST
-        {
+        let word = u32::from_le_bytes(*bytes.first_chunk()?);
+        let count = one_digit(word, b'*')?;
+        if count == 0 {
             return None;
         }
         if !(SMALL_ARGS..=KEPT_SPANS).contains(&self.spans.len()) {
             self.refit();
         }
-        let count = usize::from(*count - b'0');
-        let spans = self.spans.first_chunk_mut::<SMALL_ARGS>()?;
-        let mut rest = rest;
-        for (i, span) in spans.iter_mut().enumerate().take(count) {
-            let argument = small_length(rest).and_then(|(len, body)| Some((len, body, body.get(len + 2..)?)));
-            let Some((len, body, next)) = argument else {
-                self.stop_at(bytes.len() - rest.len(), i, count - i);
-                return None;
-            };
-            let start = bytes.len() - body.len();
-            *span = Span { start: start as u32, end: (start + len) as u32 };
-            rest = next;
+        let (end, found) = take_small(bytes, 4, self.spans.get_mut(..count)?, limits);
+        self.found = found;
+        if found < count {
+            self.stop_at(end, count - found);
+            return None;
         }
-        self.found = count;
-        Some(bytes.len() - rest.len())
+        Some(end)
     }
 
     /// Leaves the careful half to go on at the length line at `pos`.
     #[cold]
-    fn stop_at(&mut self, pos: usize, found: usize, left: usize) {
-        (self.pos, self.found, self.left) = (pos, found, left);
-        self.searched = 0;
+    fn stop_at(&mut self, pos: usize, left: usize) {
+        self.left = left;
         self.state = State::Length;
+        self.next_line(pos);
     }
 
-    /// Brings the storage for spans to a size between the least that the straight half needs and the most that is
-    /// kept.
+    /// Brings the storage for spans to the size that the straight half needs, and gives back what one huge request
+    /// made it grow to.
     #[cold]
     fn refit(&mut self) {
         self.spans.resize(SMALL_ARGS, Span::default());
@@ -201,7 +191,7 @@ impl RequestParser {
 
     fn begin(&mut self, bytes: &[u8]) -> Result<Step, RequestError> {
         let Some(first) = bytes.first() else { return Ok(Step::Wait(1)) };
-        (self.pos, self.searched, self.left) = (0, 0, 0);
+        (self.pos, self.searched, self.found, self.left) = (0, 0, 0, 0);
         self.state = if *first == b'*' { State::Count } else { State::Inline };
         Ok(Step::On)
     }
@@ -235,10 +225,8 @@ impl RequestParser {
 
     /// Any number of small whole arguments, then the length of one that is not.
     fn lengths(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
-        if self.searched == 0 && limits.max_bulk >= SMALL_BULK {
-            // A frame that grows too long this way is caught below, or is whole within the limit.
-            let within = bytes.get(..limits.longest_frame().min(bytes.len())).unwrap_or_default();
-            self.small_arguments(within);
+        if self.searched == 0 {
+            self.small_arguments(bytes, limits);
             if self.left == 0 {
                 return Ok(Step::Done(Parsed::Request { len: self.pos }));
             }
@@ -246,41 +234,52 @@ impl RequestParser {
         self.length(bytes, limits)
     }
 
-    /// Takes small whole arguments as long as there are any.
-    fn small_arguments(&mut self, bytes: &[u8]) {
-        let Some(mut rest) = bytes.get(self.pos..) else { return };
+    /// Takes arguments as the straight half does. The storage grows with what arrives, not with what was announced.
+    fn small_arguments(&mut self, bytes: &[u8], limits: &Limits) {
         while self.left > 0 {
-            let Some((len, body)) = small_length(rest) else { break };
-            let Some(next) = body.get(len + 2..) else { break };
-            let start = bytes.len() - body.len();
-            self.record(Span { start: start as u32, end: (start + len) as u32 });
-            self.left -= 1;
-            rest = next;
+            let batch = self.left.min(SPAN_BATCH);
+            let full = self.found + batch;
+            if self.spans.len() < full {
+                self.spans.resize(full, Span::default());
+            }
+            let slots = self.spans.get_mut(self.found..full).unwrap_or_default();
+            let (pos, taken) = take_small(bytes, self.pos, slots, limits);
+            self.pos = pos;
+            self.found += taken;
+            self.left -= taken;
+            if taken < batch {
+                return;
+            }
         }
-        self.pos = bytes.len() - rest.len();
     }
 
     fn length(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, RequestError> {
-        let Some(end) = self.line_end(bytes, b'\r', limits.max_inline, RequestError::TooBigBulkCount)? else {
-            return Ok(Step::Wait(1));
+        let (start, len) = match ordinary_length(bytes, self.pos, limits) {
+            Some(found) => found,
+            None => match self.odd_length(bytes, limits)? {
+                Some(found) => found,
+                None => return Ok(Step::Wait(1)),
+            },
         };
-        if end + 1 >= bytes.len() {
-            return Ok(Step::Wait(1));
-        }
-        let line = bytes.get(self.pos..end).unwrap_or_default();
-        let len = match line {
-            [b'$', digits @ ..] => body_length(digits, limits)?,
-            // The line may be empty: then the CR that ends it is what stands in place of the `$`.
-            _ => return Err(RequestError::ExpectedBulk(line.first().copied().unwrap_or(b'\r'))),
-        };
-        let fits = (end + 4).checked_add(len).is_some_and(|total| total <= limits.longest_frame());
+        let fits = start.checked_add(len).is_some_and(|end| end < limits.longest_frame().saturating_sub(1));
         if !fits {
             return Err(RequestError::TooBigRequest);
         }
-        self.next_line(end + 2);
+        self.next_line(start);
         self.body = len;
         self.state = State::Body;
         Ok(Step::On)
+    }
+
+    /// As [`ordinary_length`], for any line, once it is whole.
+    fn odd_length(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<(usize, usize)>, RequestError> {
+        let end = self.line_end(bytes, b'\r', limits.max_inline, RequestError::TooBigBulkCount)?;
+        let Some(end) = end.filter(|end| end + 1 < bytes.len()) else { return Ok(None) };
+        match bytes.get(self.pos..end).unwrap_or_default() {
+            [b'$', digits @ ..] => Ok(Some((end + 2, body_length(digits, limits)?))),
+            // The line may be empty: then the CR that ends it is what stands in place of the `$`.
+            line => Err(RequestError::ExpectedBulk(line.first().copied().unwrap_or(b'\r'))),
+        }
     }
 
     fn body(&mut self, bytes: &[u8]) -> Result<Step, RequestError> {
@@ -331,7 +330,7 @@ impl RequestParser {
         self.searched = 0;
     }
 
-    /// Keeps the span of one more argument. The storage grows with what arrived, not with what was announced.
+    /// Keeps the span of one more argument.
     fn record(&mut self, span: Span) {
         match self.spans.get_mut(self.found) {
             Some(slot) => *slot = span,
@@ -350,30 +349,48 @@ enum Step {
     Done(Parsed),
 }
 
-/// The length at the start of `rest` and what follows its line, when it has one to three digits and all is there.
+/// Takes the whole arguments that begin at `at` into `slots`, as long as there are slots and the lengths have one or
+/// two digits. Returns where it stopped and how many it took.
 #[inline(always)]
-fn small_length(rest: &[u8]) -> Option<(usize, &[u8])> {
-    match rest {
-        [b'$', a @ b'0'..=b'9', b'\r', _, body @ ..] => Some((digit(*a), body)),
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, body @ ..] => {
-            Some((digit(*a) * 10 + digit(*b), body))
-        }
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, body @ ..] => {
-            Some((digit(*a) * 100 + digit(*b) * 10 + digit(*c), body))
-        }
-        _ => None,
+fn take_small(bytes: &[u8], at: usize, slots: &mut [Span], limits: &Limits) -> (usize, usize) {
+    // An argument that crosses the end of the longest frame is left for the careful half to refuse.
+    let window = bytes.len().min(limits.longest_frame());
+    let bytes = bytes.get(..window).unwrap_or(bytes);
+    let mut at = at;
+    let mut slots = slots.iter_mut();
+    let count = slots.len();
+    while let Some(slot) = slots.next() {
+        let Some((start, end)) = small_body(bytes, at) else { return (at, count - slots.len() - 1) };
+        *slot = Span { start: start as u32, end: end as u32 };
+        at = end + 2;
     }
+    (at, count)
 }
 
+/// Where the body of the argument at `at` begins and ends, when that and the two bytes behind it are here.
 #[inline(always)]
-fn digit(byte: u8) -> usize {
-    usize::from(byte.wrapping_sub(b'0'))
+fn small_body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let word = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+    let (start, end) = match one_digit(word, b'$') {
+        Some(len) => (at + 4, at + 4 + len),
+        None => (at + 5, at + 5 + two_digits(word)?),
+    };
+    (end + 2 <= bytes.len()).then_some((start, end))
+}
+
+/// Where the body of the argument at `at` begins and its length, when that has up to seven digits.
+fn ordinary_length(bytes: &[u8], at: usize, limits: &Limits) -> Option<(usize, usize)> {
+    let line = bytes.get(at..)?.strip_prefix(b"$")?;
+    let (len, digits) = short_length(line).filter(|(len, _)| *len <= limits.bulk())?;
+    // One more byte, whatever it is, has to stand behind the CR.
+    let whole = line.get(digits) == Some(&b'\r') && line.len() > digits + 1;
+    whole.then_some((at + digits + 3, len))
 }
 
 /// The number of arguments that the text behind a `*` announces; 0 for none and for any negative number.
 fn arguments(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
     let count = parse_i64(text).ok_or(RequestError::InvalidMultibulkLength)?;
-    let allowed = usize::try_from(count.max(0)).ok().filter(|n| *n <= limits.max_args);
+    let allowed = usize::try_from(count.max(0)).ok().filter(|n| *n <= limits.args());
     allowed.ok_or(if limits.unauthenticated && !Limits::beyond_server_args(count) {
         RequestError::UnauthenticatedMultibulkLength
     } else {
@@ -384,10 +401,64 @@ fn arguments(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
 /// The bytes of an argument that the text behind a `$` announces.
 fn body_length(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
     let len = parse_i64(text).filter(|len| *len >= 0).ok_or(RequestError::InvalidBulkLength)?;
-    let allowed = usize::try_from(len).ok().filter(|n| *n <= limits.max_bulk);
+    let allowed = usize::try_from(len).ok().filter(|n| *n <= limits.bulk());
     allowed.ok_or(if limits.unauthenticated && !Limits::beyond_server_bulk(len) {
         RequestError::UnauthenticatedBulkLength
     } else {
         RequestError::InvalidBulkLength
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in segments of `segment` bytes; returns how many bytes were searched for line ends, counting
+    /// one more for each search.
+    fn steps(bytes: &[u8], segment: usize) -> u64 {
+        let mut parser = RequestParser::new();
+        let limits = Limits::default();
+        for end in (segment..bytes.len()).step_by(segment) {
+            assert_eq!(parser.parse(&bytes[..end], &limits), Parsed::Incomplete);
+        }
+        assert_ne!(parser.parse(bytes, &limits), Parsed::Incomplete);
+        parser.steps
+    }
+
+    #[test]
+    fn a_large_argument_is_never_searched() {
+        let mut bytes = b"*2\r\n$3\r\nSET\r\n$1000000\r\n".to_vec();
+        bytes.resize(bytes.len() + 1_000_002, b'\n');
+        for segment in [1, 1024] {
+            assert!(steps(&bytes, segment) < 100);
+        }
+    }
+
+    #[test]
+    fn a_line_is_searched_once() {
+        let inline = [vec![b'x'; 60_000], b"\r\n".to_vec()].concat();
+        let count = [b"*".to_vec(), vec![b'1'; 60_000], b"\r\n".to_vec()].concat();
+        for bytes in [inline, count] {
+            for segment in [1, 1024] {
+                let calls = (bytes.len() / segment + 2) as u64;
+                assert!(steps(&bytes, segment) <= bytes.len() as u64 + calls);
+            }
+        }
+    }
+
+    #[test]
+    fn many_arguments_are_each_seen_once() {
+        let mut bytes = b"*20000\r\n".to_vec();
+        bytes.extend_from_slice(&b"$3\r\nabc\r\n".repeat(20_000));
+        // Each segment ends at most one search, and each search sees at most one length line.
+        assert!(steps(&bytes, 1) <= 4 * bytes.len() as u64);
+        assert!(steps(&bytes, 1 << 20) < 20);
+    }
+
+    #[test]
+    fn an_announced_count_allocates_nothing() {
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(b"*2000000000\r\n$1\r\nx\r\n", &Limits::default()), Parsed::Incomplete);
+        assert!(parser.spans.capacity() <= SPAN_BATCH);
+    }
 }
