@@ -260,6 +260,8 @@ fn a_hint_cuts_the_interval_short() {
         proxy.until(|s| s.refreshes >= 1);
         proxy.topology.hint(hint);
         proxy.until(|s| s.refreshes > refreshes);
+        // Also an unchanged map is the answer to a hint: it undoes what a confused node's MOVED did to a worker.
+        assert_eq!(primaries(&proxy.map()), [node.addr]);
     }
     // The lost node is watched: a later change is seen without another hint.
     node.tell(answer(&[node.addr, other], 2));

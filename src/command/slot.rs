@@ -23,6 +23,7 @@ pub fn slot(key: &[u8]) -> u16 {
     }
     let (crc, has_brace) = crc16(key);
     let crc = if has_brace { crc_of_tag(key) } else { crc };
+    debug_assert!(has_brace || crc == ::crc16::State::<::crc16::XMODEM>::calculate(key));
     crc % 16384
 }
 
