@@ -49,9 +49,9 @@ fn a_slow_reader_slows_nobody_and_is_bounded() {
     let mut slow = proxy.client();
     slow.stream().set_nonblocking(true).unwrap();
     let get = request(&["GET", "slow:large"]);
-    // 2,000 times 1 MiB, or as many as are taken.
+    // 500 times 1 MiB, or as many as are taken: the limit is at 256 MiB.
     let mut taken = 0;
-    while taken < 2000 && slow.try_send(&get).is_ok() {
+    while taken < 500 && slow.try_send(&get).is_ok() {
         taken += 1;
     }
     let mut other = proxy.client();
@@ -59,7 +59,7 @@ fn a_slow_reader_slows_nobody_and_is_bounded() {
         let begin = Instant::now();
         assert_eq!(other.call(&["SET", &format!("slow:other:{i}"), "1"]), b"+OK\r\n");
         assert!(
-            begin.elapsed() < Duration::from_secs(2),
+            begin.elapsed() < Duration::from_secs(5),
             "a command of another client took {:?}",
             begin.elapsed()
         );
