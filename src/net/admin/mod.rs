@@ -10,8 +10,8 @@ mod workers;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::net::mesh::WorkerHandle;
@@ -21,6 +21,8 @@ use pages::Pages;
 
 /// Requests served at once, at most.
 const MAX_CONNECTIONS: usize = 4;
+/// How long a request waits for one of the others to end before it is refused.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Sets the log level of the process.
 pub type SetLogLevel = Box<dyn Fn(log::LevelFilter) + Send + Sync>;
@@ -73,7 +75,7 @@ pub fn spawn(addr: &str, parts: AdminParts) -> io::Result<AdminHandle> {
     let server = Server {
         pages: Arc::new(Pages::new(parts)),
         stopping: Arc::clone(&stopping),
-        open: Arc::new(AtomicUsize::new(0)),
+        places: Arc::default(),
     };
     std::thread::Builder::new().name("admin".into()).spawn(move || server.run(&listener))?;
     Ok(AdminHandle { addr, stopping })
@@ -101,7 +103,7 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
 struct Server {
     pages: Arc<Pages>,
     stopping: Arc<AtomicBool>,
-    open: Arc<AtomicUsize>,
+    places: Arc<Places>,
 }
 
 impl Server {
@@ -123,14 +125,11 @@ impl Server {
     }
 
     fn serve(&self, mut stream: TcpStream) {
-        let place = Place::take(&self.open);
-        if place.number > MAX_CONNECTIONS {
-            let _ = http::write_refusal(
-                &mut stream,
-                &Response::text("503 Service Unavailable", "too many admin requests at once"),
-            );
+        let Some(place) = Places::take(&self.places) else {
+            let refusal = Response::text("503 Service Unavailable", "too many admin requests at once");
+            let _ = http::write_refusal(&mut stream, &refusal);
             return;
-        }
+        };
         let pages = Arc::clone(&self.pages);
         let spawned = std::thread::Builder::new().name("admin-request".into()).spawn(move || {
             let _place = place;
@@ -153,22 +152,36 @@ fn answer(stream: &mut TcpStream, pages: &Pages) -> io::Result<()> {
     http::write_response(stream, &response)
 }
 
-/// A place among the requests being served; given back when dropped.
-struct Place {
-    open: Arc<AtomicUsize>,
-    number: usize,
+/// How many requests are being served, and a way to wait for one to end.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<usize>,
+    freed: Condvar,
 }
 
-impl Place {
-    fn take(open: &Arc<AtomicUsize>) -> Place {
-        let number = open.fetch_add(1, Ordering::AcqRel) + 1;
-        Place { open: Arc::clone(open), number }
+impl Places {
+    /// A place, when one is free or becomes free in time: requests that follow each other closely may find the
+    /// connections of the former ones still closing.
+    fn take(places: &Arc<Places>) -> Option<Place> {
+        let taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |taken: &mut usize| *taken >= MAX_CONNECTIONS;
+        let waited = places.freed.wait_timeout_while(taken, PATIENCE, full);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
+        }
+        *taken += 1;
+        Some(Place(Arc::clone(places)))
     }
 }
 
+/// A place among the requests being served; given back when dropped.
+struct Place(Arc<Places>);
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.freed.notify_one();
     }
 }
 
