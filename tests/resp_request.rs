@@ -265,7 +265,20 @@ fn the_whole_request_is_limited_at_the_announcement() {
     let fits = b"*2\r\n$3\r\nGET\r\n$40\r\n";
     assert_eq!(run(&[fits], &limits), (vec![], fits.len()));
     let exceeds = b"*2\r\n$3\r\nGET\r\n$41\r\n";
+    let (unended, _) = exceeds.split_at(exceeds.len() - 1);
+    assert_eq!(run(&[unended], &limits), (vec![], unended.len()), "the length line is not whole");
     assert_eq!(run(&[exceeds], &limits).0, [Event::Error(RequestError::TooBigRequest)]);
+}
+
+#[test]
+fn many_small_arguments_are_limited_together() {
+    for count in [3, 4, 5, 12] {
+        let mut bytes = Vec::new();
+        encode::request(&mut bytes, &vec!["0123456789"; count]);
+        for max_request in bytes.len() - 20..bytes.len() + 2 {
+            check_splits(&bytes, &Limits { max_request, ..Limits::default() });
+        }
+    }
 }
 
 #[test]

@@ -250,12 +250,7 @@ fn a_hint_cuts_the_interval_short() {
     node.tell(answer(&[node.addr], 1));
     let proxy = Proxy::start(&[node.addr.to_string()], NEVER, "");
     proxy.map();
-    for hint in [
-        Hint::Moved { slot: 1 },
-        Hint::Resolve { host: "somewhere".into(), port: 1 },
-        Hint::Unserved,
-        Hint::NodeLost(node.addr),
-    ] {
+    for hint in [Hint::Moved(1), Hint::Unserved, Hint::NodeLost(node.addr)] {
         let refreshes = proxy.topology.status().refreshes;
         proxy.until(|s| s.refreshes >= 1);
         proxy.topology.hint(hint);
@@ -275,7 +270,7 @@ fn a_flood_of_hints_neither_blocks_nor_floods_the_nodes() {
     let proxy = Proxy::start(&[node.addr.to_string()], NEVER, "");
     proxy.until(|s| s.refreshes == 1);
     for _ in 0..100_000 {
-        proxy.topology.hint(Hint::Moved { slot: 7 });
+        proxy.topology.hint(Hint::Moved(7));
     }
     proxy.until(|s| s.refreshes >= 2);
     let asked = 1 + node.asked.try_iter().count();
@@ -352,7 +347,7 @@ fn a_connection_closed_while_idle_is_no_failure() {
     let proxy = Proxy::start(&[node.addr.to_string()], NEVER, "");
     proxy.until(|s| s.refreshes == 1);
     node.is_asked();
-    proxy.topology.hint(Hint::Moved { slot: 1 });
+    proxy.topology.hint(Hint::Moved(1));
     proxy.until(|s| s.refreshes >= 2);
     assert_eq!(proxy.topology.status().failures, 0);
 }

@@ -16,10 +16,10 @@ use mio::{Events, Interest, Poll, Token};
 use super::clock::Clock;
 use super::mesh::{Message, WorkerHandle};
 use super::socket::{Look, Socket};
-use super::topology::{Hint as TopologyHint, TopologyHandle};
+use super::topology::TopologyHandle;
 use crate::base::arena::Key;
 use crate::base::pool::Pool;
-use crate::proxy::{Backend, Client, Effect, Engine, Hint, Intake};
+use crate::proxy::{Backend, Client, Effect, Engine, Intake};
 
 /// Token of the waker.
 pub const WAKER: Token = Token(0);
@@ -383,11 +383,7 @@ impl Reactor {
                     take(&mut self.backends, key);
                 }
                 Effect::CloseClient(key) => self.close_client(key),
-                Effect::Refresh(hint) => self.parts.topology.hint(match hint {
-                    Hint::Moved(slot) => TopologyHint::Moved { slot },
-                    Hint::NodeLost(addr) => TopologyHint::NodeLost(addr),
-                    Hint::Unserved => TopologyHint::Unserved,
-                }),
+                Effect::Refresh(hint) => self.parts.topology.hint(hint),
             }
         }
     }

@@ -110,7 +110,7 @@ impl Refresher {
     fn take(&mut self, hint: &Hint) {
         let now = self.clock.now();
         let urgency = match hint {
-            Hint::Moved { .. } | Hint::Resolve { .. } => Urgency::Once,
+            Hint::Moved(_) => Urgency::Once,
             Hint::Unserved => Urgency::Watch,
             Hint::NodeLost(addr) => self.lost(now, *addr),
         };
