@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_cluster_proxy::config::{self, Invocation, Settings};
+use redis_cluster_proxy::net::admin::{self, AdminHandle, AdminParts};
 use redis_cluster_proxy::net::logger::{self, LogHandle};
 use redis_cluster_proxy::net::server::{self, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -43,10 +44,24 @@ fn run(settings: &Settings) -> Result<(), String> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot take signals: {e}"))?;
     let log = logger::init(&settings.log)?;
     let server = server::start(&Arc::new(settings.proxy.clone()))?;
+    let admin =
+        settings.proxy.debug_addr.as_deref().map(|addr| start_admin(addr, &server, &log)).transpose()?;
     log::info!("{} {} listens on {}", config::PROGRAM, env!("CARGO_PKG_VERSION"), server.addr);
     serve(server, signals, &log);
+    if let Some(admin) = admin {
+        admin.stop();
+    }
     log.flush(FLUSH);
     Ok(())
+}
+
+fn start_admin(addr: &str, server: &Server, log: &LogHandle) -> Result<AdminHandle, String> {
+    let (workers, topology, log) = (server.workers.clone(), server.topology.clone(), log.clone());
+    let parts = AdminParts { workers, topology, set_log_level: Box::new(move |level| log.set_level(level)) };
+    let admin =
+        admin::spawn(addr, parts).map_err(|e| format!("-debug-addr: cannot listen on {addr}: {e}"))?;
+    log::info!("admin pages at http://{}/", admin.addr());
+    Ok(admin)
 }
 
 /// Waits for signals: SIGHUP reopens the logs, SIGTERM and SIGINT stop in order, a second one stops at once.

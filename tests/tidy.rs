@@ -39,11 +39,11 @@ const RINGS: &[(&str, &[&str])] = &[
 const OWNED: &[(&str, &[&str])] = &[
     ("mio::", &["net"]),
     ("socket2::", &["net"]),
-    ("signal_hook::", &["net"]),
+    ("signal_hook::", &["net", "main"]),
     ("Instant::now", &["net"]),
     ("SystemTime::now", &["net"]),
-    ("thread::spawn", &["net"]),
-    ("thread::Builder", &["net"]),
+    ("thread::spawn", &["net", "main"]),
+    ("thread::Builder", &["net", "main"]),
     ("TcpStream", &["net"]),
     ("TcpListener", &["net"]),
 ];

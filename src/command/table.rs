@@ -16,19 +16,13 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     let Some(packed) = pack(name) else {
         return lookup_odd(name);
     };
-    let mut place = place(packed, name.len());
-    loop {
-        let entry = INDEX[place];
-        let id = (entry & !HAS_OTHER_BYTES) as usize;
-        // EMPTY is no row either.
-        let command = COMMANDS.get(id)?;
-        if PACKED[id] == packed
-            && command.name.len() == name.len()
-            && (entry & HAS_OTHER_BYTES == 0 || command.name.as_bytes().eq_ignore_ascii_case(name))
-        {
-            return Some(command);
-        }
-        place = (place + 1) % PLACES;
+    let place = place(packed, name.len());
+    let entry = INDEX[place];
+    let id = usize::from(entry);
+    match COMMANDS.get(id) {
+        Some(command) if PACKED[id] == packed && command.name.len() == name.len() => Some(command),
+        _ if entry == EMPTY => None,
+        _ => lookup_on(name, place),
     }
 }
 
@@ -114,7 +108,8 @@ static INDEX: [u16; PLACES] = build_index();
 const PLACES: usize = 1024;
 /// In [`INDEX`]: no row here.
 const EMPTY: u16 = !HAS_OTHER_BYTES;
-/// In [`INDEX`], beside the id: the name has bytes that are no letters, which folding may confuse with others.
+/// In [`INDEX`], beside the id: the name has bytes that are no letters, which folding may confuse with others. It also
+/// makes the entry look like no row to who looks only once.
 const HAS_OTHER_BYTES: u16 = 1 << 15;
 
 type Packed = (u64, u64);
@@ -152,12 +147,25 @@ const fn place(packed: Packed, len: usize) -> usize {
     (word.wrapping_mul(MIX) >> (64 - PLACES.trailing_zeros())) as usize
 }
 
-/// The slow path for names that are not packed; few have them.
+/// Goes on from a place that holds another row, or one whose name has to be compared byte by byte.
 #[cold]
+#[inline(never)]
+fn lookup_on(name: &[u8], mut place: usize) -> Option<&'static Command> {
+    loop {
+        // EMPTY is no row either.
+        let command = COMMANDS.get(usize::from(INDEX[place] & !HAS_OTHER_BYTES))?;
+        if command.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        place = (place + 1) % PLACES;
+    }
+}
+
+/// The way of names that are not packed; few have them.
+#[cold]
+#[inline(never)]
 fn lookup_odd(name: &[u8]) -> Option<&'static Command> {
-    COMMANDS
-        .iter()
-        .find(|c| pack(c.name.as_bytes()).is_none() && c.name.as_bytes().eq_ignore_ascii_case(name))
+    COMMANDS.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 const fn build_index() -> [u16; PLACES] {

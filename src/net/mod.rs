@@ -1,9 +1,11 @@
 //! Ring 4: the only place with mio, sockets, clocks, threads and signals. Knows no command names.
 
+pub mod admin;
 pub mod clock;
 mod listener;
 pub mod logger;
 pub mod mesh;
+pub mod profile;
 mod reactor;
 pub mod server;
 mod socket;

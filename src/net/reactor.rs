@@ -16,10 +16,10 @@ use mio::{Events, Interest, Poll, Token};
 use super::clock::Clock;
 use super::mesh::{Message, WorkerHandle};
 use super::socket::{Look, Socket};
-use super::topology::{Hint as TopologyHint, TopologyHandle};
+use super::topology::TopologyHandle;
 use crate::base::arena::Key;
 use crate::base::pool::Pool;
-use crate::proxy::{Backend, Client, Effect, Engine, Hint, Intake};
+use crate::proxy::{Backend, Client, Effect, Engine, Intake};
 
 /// Token of the waker.
 pub const WAKER: Token = Token(0);
@@ -236,7 +236,7 @@ impl Reactor {
     fn client_event(&mut self, index: usize, event: &mio::event::Event) {
         let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
         let key = socket.key;
-        if event.is_readable() || event.is_error() {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
             self.pump_client(index);
         }
@@ -309,7 +309,7 @@ impl Reactor {
         if event.is_writable() {
             self.engine.backend_writable(key);
         }
-        if event.is_readable() || event.is_error() {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(socket) = at(&mut self.backends, key) {
                 socket.readable = true;
             }
@@ -383,11 +383,7 @@ impl Reactor {
                     take(&mut self.backends, key);
                 }
                 Effect::CloseClient(key) => self.close_client(key),
-                Effect::Refresh(hint) => self.parts.topology.hint(match hint {
-                    Hint::Moved(slot) => TopologyHint::Moved { slot },
-                    Hint::NodeLost(addr) => TopologyHint::NodeLost(addr),
-                    Hint::Unserved => TopologyHint::Unserved,
-                }),
+                Effect::Refresh(hint) => self.parts.topology.hint(hint),
             }
         }
     }

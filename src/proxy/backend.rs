@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::engine::Alarm;
 use super::nodes::Node;
@@ -15,6 +16,7 @@ use super::window::Window;
 use crate::base::arena::Key;
 use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
+use crate::config::Config;
 use crate::resp::{encode, ReplyFramer};
 
 /// What a backend speaks and is used for; parts of different kinds never share one.
@@ -69,6 +71,8 @@ pub struct Backend {
     pub progress: Time,
     /// Connect timeout, then reply timeout.
     pub timer: TimerKey<Alarm>,
+    /// How long it may leave its oldest part unanswered.
+    pub patience: Duration,
     /// Whether it is on the dirty list.
     pub dirty: bool,
     /// Takes no new parts; closed when the last one is answered.
@@ -77,7 +81,7 @@ pub struct Backend {
 
 impl Backend {
     /// A backend that is being connected and will greet the node first.
-    pub fn new(node: Key<Node>, kind: Kind, password: &str, now: Time) -> Self {
+    pub fn new(node: Key<Node>, kind: Kind, config: &Config, now: Time) -> Self {
         let mut b = Backend {
             node,
             kind,
@@ -88,10 +92,11 @@ impl Backend {
             scanned: 0,
             progress: now,
             timer: Key::NONE,
+            patience: config.reply_timeout,
             dirty: false,
             retired: false,
         };
-        b.greet(password);
+        b.greet(&config.password);
         b
     }
 

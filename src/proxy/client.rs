@@ -70,6 +70,10 @@ pub struct Active {
     pub parked: VecDeque<Parked>,
     /// The timer that looks at `parked`.
     pub parked_timer: TimerKey<Alarm>,
+    /// How often `parked` was looked at in vain.
+    pub parked_tries: u32,
+    /// Whether it is on the engine's list of clients with parked parts.
+    pub waiting: bool,
     /// Where parsing its unfinished request stands.
     pub parser: Option<RequestParser>,
 }
@@ -143,6 +147,8 @@ impl Reusable for Box<Active> {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
         self.parser = None;
+        self.parked_tries = 0;
+        self.waiting = false;
         self.out.clear();
         self.order.reset() + self.out.bytes.capacity() <= KEEP_BYTES
     }

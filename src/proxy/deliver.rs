@@ -185,7 +185,9 @@ impl Engine {
 
     /// A greeting was answered.
     fn greeting(&mut self, key: Key<Backend>, greeting: Greeting, frame: &[u8]) {
-        if frame.first() == Some(&b'-') && greeting != Greeting::Name {
+        // Without a password CLIENT SETNAME is what tells that the node wants one; other errors of it do not matter.
+        let matters = greeting != Greeting::Name || frame.starts_with(b"-NOAUTH");
+        if frame.first() == Some(&b'-') && matters {
             return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
         }
         let Some(b) = self.backends.get_mut(key) else { return };

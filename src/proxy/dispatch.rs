@@ -123,7 +123,7 @@ impl Engine {
         let Some(b) = self.backends.get_mut(key) else { return };
         b.push(part, bytes, self.now);
         if b.timer == Key::NONE {
-            b.timer = self.timers.set(self.now.after(self.config.reply_timeout), Alarm::Backend(key));
+            b.timer = self.timers.set(self.now.after(b.patience), Alarm::Backend(key));
         }
         if !b.dirty {
             b.dirty = true;
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
-        let backend = Backend::new(node, kind, &self.config.password, self.now);
+        let backend = Backend::new(node, kind, &self.config, self.now);
         let key = self.backends.insert(backend);
         let timer = self.timers.set(self.now.after(self.config.connect_timeout), Alarm::Backend(key));
         if let Some(b) = self.backends.get_mut(key) {

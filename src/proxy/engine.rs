@@ -7,11 +7,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::backend::Backend;
+use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::fan::Gather;
 use super::nodes::{Node, Nodes};
+use super::recover::Loss;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -24,6 +26,9 @@ use crate::stats::Counters;
 
 /// Clients' working sets kept for the next busy client.
 const SPARE_ACTIVES: usize = 1024;
+
+/// How long a node that owns no slots any more may take to answer what it was asked when it still did.
+const DEMOTED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the engine needs to know of the process it runs in.
 #[derive(Clone, Debug)]
@@ -265,8 +270,12 @@ impl Engine {
         for node in self.nodes.replace(map) {
             self.retire_node(node);
         }
+        self.hurry_demoted();
         for client in std::mem::take(&mut self.waiting) {
-            self.retry_parked(client);
+            if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
+                active.waiting = false;
+                self.retry_parked(client);
+            }
         }
     }
 
@@ -282,6 +291,26 @@ impl Engine {
     /// Whether no client is left.
     pub fn is_drained(&self) -> bool {
         self.clients.is_empty()
+    }
+
+    /// Backends to nodes that own nothing any more: what waits there for a connect is routed anew at once, and what waits
+    /// for a reply is given up soon, as the node may have lost its slots because it is dead.
+    fn hurry_demoted(&mut self) {
+        for key in self.backends.keys() {
+            let Some(b) = self.backends.get_mut(key) else { continue };
+            if b.kind.replica || self.nodes.is_primary(b.node) {
+                continue;
+            }
+            if b.state == State::Connecting {
+                self.lose_backend(key, Loss::Demoted);
+                continue;
+            }
+            b.patience = b.patience.min(DEMOTED_PATIENCE);
+            b.progress = self.now;
+            let due = self.now.after(b.patience);
+            self.timers.cancel(b.timer);
+            b.timer = self.timers.set(due, Alarm::Backend(key));
+        }
     }
 
     /// Closes the backends of a node that the topology does not list, now or when their last part is answered.

@@ -8,7 +8,9 @@ use super::engine::Engine;
 use crate::base::arena::Key;
 use crate::resp::{encode, Args};
 
-const SECTIONS: [(&str, fn(&Engine, &mut String)); 5] = [
+type Section = (&'static str, fn(&Engine, &mut String));
+
+const SECTIONS: [Section; 5] = [
     ("Server", Engine::info_server),
     ("Clients", Engine::info_clients),
     ("Persistence", Engine::info_persistence),

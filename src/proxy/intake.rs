@@ -274,6 +274,9 @@ impl Engine {
         self.timers.cancel(c.timer);
         if let Some(mut active) = c.active.take() {
             self.timers.cancel(active.parked_timer);
+            if active.waiting {
+                self.waiting.retain(|k| *k != key);
+            }
             for parked in mem::take(&mut active.parked) {
                 self.abandon(&parked.part);
             }

@@ -51,8 +51,16 @@ impl Node {
             now.after(half + Duration::from_micros(random.below(half.as_micros() as u64 + 1)));
     }
 
+    /// Whether the last connect or handshake failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// A handshake succeeded.
     pub fn succeeded(&mut self) {
+        if self.failures > 0 {
+            log::info!("node {} found again", self.name);
+        }
         self.failures = 0;
         self.closed_until = Time::default();
     }
@@ -129,6 +137,11 @@ impl Nodes {
         self.nodes.keys()
     }
 
+    /// Whether `node` owns any slot.
+    pub fn is_primary(&self, node: Key<Node>) -> bool {
+        self.shards.iter().any(|s| s.primary == node)
+    }
+
     /// Who owns `slot`.
     #[inline]
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
@@ -196,10 +209,14 @@ impl Nodes {
             primary: key(&s.primary),
             replicas: s.replicas.iter().map(key).collect(),
         };
-        self.shards = map.shards.iter().map(shard).collect();
-        self.slots.clone_from(&map.slots);
-        self.slots.resize(SLOTS, NO_SHARD);
-        self.epoch = self.epoch.wrapping_add(1);
+        let shards: Vec<Shard> = map.shards.iter().map(shard).collect();
+        // The same topology may come again, to undo what a MOVED of a confused node did.
+        if shards != self.shards || map.slots != self.slots {
+            self.shards = shards;
+            self.slots.clone_from(&map.slots);
+            self.slots.resize(SLOTS, NO_SHARD);
+            self.epoch = self.epoch.wrapping_add(1);
+        }
         self.known = true;
         self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
     }
@@ -207,7 +224,7 @@ impl Nodes {
     /// Forgets a node that is not listed and has no backends any more.
     pub fn forget(&mut self, key: Key<Node>) {
         let unused = |n: &Node| !n.listed && n.shared.iter().all(|b| *b == Key::NONE);
-        if !self.nodes.get(key).is_some_and(unused) || self.shards.iter().any(|s| s.primary == key) {
+        if !self.nodes.get(key).is_some_and(unused) || self.is_primary(key) {
             return;
         }
         if let Some(n) = self.nodes.remove(key) {

@@ -6,6 +6,7 @@
 //! read, and its later parts of the same slot wait behind them, so its commands to one key keep their order.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
-use super::redirect::Verdict;
+use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
 use crate::cluster::{Redirect, RedirectKind};
 use crate::command::{self, Class, Command, Flags};
@@ -47,6 +48,8 @@ pub enum Loss {
     Connect(String),
     /// The connect or the handshake took too long.
     ConnectTimeout,
+    /// It was still being connected when the node lost its slots.
+    Demoted,
     /// It did not answer in time.
     ReplyTimeout,
     /// The connection was closed or reset: this is the system's word.
@@ -55,6 +58,22 @@ pub enum Loss {
     Protocol(String),
     /// It did not accept a greeting, with this error.
     Rejected(Greeting, Vec<u8>),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Connect(why) => write!(f, "cannot connect: {why}"),
+            Loss::ConnectTimeout => f.write_str("connecting took too long"),
+            Loss::Demoted => f.write_str("it has no slots any more"),
+            Loss::ReplyTimeout => f.write_str("no reply in time"),
+            Loss::Closed(why) => f.write_str(why),
+            Loss::Protocol(why) => write!(f, "protocol error: {why}"),
+            Loss::Rejected(greeting, answer) => {
+                write!(f, "{greeting:?} refused: {}", String::from_utf8_lossy(answer).trim_end())
+            }
+        }
+    }
 }
 
 impl Engine {
@@ -114,10 +133,8 @@ impl Engine {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else {
             return self.orphan(&part);
         };
-        if active.parked.is_empty() {
-            self.waiting.push(key);
-        }
         active.parked.push_back(Parked { part, bytes: request.into(), error: error.map(Into::into) });
+        self.note_waiting(key);
         self.set_parked_timer(key);
     }
 
@@ -135,13 +152,21 @@ impl Engine {
         let Some(c) = self.clients.get_mut(key) else { return };
         let Some(active) = c.active.as_deref_mut() else { return };
         if active.parked.is_empty() {
-            self.waiting.retain(|k| *k != key);
+            active.parked_tries = 0;
             self.mark_client(key);
-        } else {
-            if !self.waiting.contains(&key) {
-                self.waiting.push(key);
-            }
-            self.set_parked_timer(key);
+        }
+        self.note_waiting(key);
+        self.set_parked_timer(key);
+    }
+
+    /// Keeps the list of clients with parked parts true.
+    fn note_waiting(&mut self, key: Key<Client>) {
+        let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
+        let waits = !active.parked.is_empty();
+        match (mem::replace(&mut active.waiting, waits), waits) {
+            (false, true) => self.waiting.push(key),
+            (true, false) => self.waiting.retain(|k| *k != key),
+            _ => {}
         }
     }
 
@@ -155,7 +180,7 @@ impl Engine {
         if b.fifo.is_empty() {
             return;
         }
-        let due = b.progress.after(self.config.reply_timeout);
+        let due = b.progress.after(b.patience);
         if due > self.now {
             b.timer = self.timers.set(due, Alarm::Backend(key));
         } else {
@@ -216,6 +241,9 @@ impl Engine {
 
     fn retry(&mut self, key: Key<Client>, parked: Parked, held: &mut Vec<u16>) {
         let Parked { part, bytes, error } = parked;
+        if self.clients.get(key).is_none() {
+            return self.orphan(&part);
+        }
         if self.age(&part) >= self.config.retry_timeout {
             return self.give_up(&part, error.as_deref());
         }
@@ -245,9 +273,11 @@ impl Engine {
 
     fn set_parked_timer(&mut self, key: Key<Client>) {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
-        let Some(first) = active.parked.front().filter(|_| active.parked_timer == Key::NONE) else { return };
-        let attempts = u32::from(first.part.attempts).min(16);
-        let full = (FIRST_PAUSE_MS << attempts.min(10)).min(LONGEST_PAUSE_MS);
+        if active.parked.is_empty() || active.parked_timer != Key::NONE {
+            return;
+        }
+        let full = (FIRST_PAUSE_MS << active.parked_tries.min(10)).min(LONGEST_PAUSE_MS);
+        active.parked_tries = active.parked_tries.saturating_add(1);
         let pause = full / 2 + self.random.below(full / 2 + 1);
         active.parked_timer =
             self.timers.set(self.now.after(Duration::from_millis(pause.max(1))), Alarm::Parked(key));
@@ -293,7 +323,9 @@ impl Engine {
         }
         let mut text = Vec::new();
         match loss {
-            Loss::Rejected(_, answer) => errors::misconfigured(&mut text, node, answer),
+            Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
+                errors::misconfigured(&mut text, node, answer);
+            }
             _ if !written || may_repeat(command::by_id(part.command)) => {
                 self.counters.retries += 1;
                 part.attempts = part.attempts.saturating_add(1);
@@ -310,7 +342,7 @@ impl Engine {
     /// topology. Returns the node's name.
     fn node_lost(&mut self, node: Key<Node>, b: &Backend, loss: &Loss) -> String {
         let Some(n) = self.nodes.get_mut(node) else { return String::new() };
-        let (name, addr) = (n.name.clone(), n.addr);
+        let (name, addr, again) = (n.name.clone(), n.addr, n.is_failing());
         if b.state != State::Ready {
             n.failed(self.now, &mut self.random);
         }
@@ -319,8 +351,9 @@ impl Engine {
                 let answer = String::from_utf8_lossy(answer);
                 log::error!("node {name} does not accept the proxy's -password: {}", answer.trim_end());
             }
-            _ if b.retired => log::info!("backend to removed node {name} closed: {loss:?}"),
-            _ => log::warn!("backend to node {name} lost with {} parts in flight: {loss:?}", b.fifo.len()),
+            _ if b.retired => log::info!("connection to removed node {name} closed: {loss}"),
+            _ if again => log::debug!("node {name} still lost: {loss}"),
+            _ => log::warn!("node {name} lost with {} parts in flight: {loss}", b.fifo.len()),
         }
         self.effects.push(Effect::Refresh(Hint::NodeLost(addr)));
         name

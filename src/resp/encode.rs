@@ -185,3 +185,80 @@ fn pick<T>(protocol: Protocol, resp2: T, resp3: T) -> T {
         Protocol::Resp3 => resp3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Protocol::{Resp2, Resp3};
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"<".to_vec();
+        write(&mut out);
+        String::from_utf8_lossy(&out).replace("\r\n", "|")
+    }
+
+    #[test]
+    fn decimals() {
+        let numbers = [0, 9, 10, 99, 100, 101, 12345, 1 << 32, 10_000_000_000_000_000_000, u64::MAX];
+        for number in numbers {
+            assert_eq!(written(|o| write_decimal(o, number)), format!("<{number}"));
+        }
+        for number in [0, 7, -7, 10, -10, i64::MAX, i64::MIN] {
+            assert_eq!(written(|o| integer(o, number)), format!("<:{number}|"));
+        }
+    }
+
+    #[test]
+    fn requests() {
+        assert_eq!(written(|o| request(o, &["GET", "a b"])), "<*2|$3|GET|$3|a b|");
+        assert_eq!(written(|o| request(o, &[b"".to_vec(), vec![b'x'; 11]])), "<*2|$0||$11|xxxxxxxxxxx|");
+        assert_eq!(written(|o| array(o, 10)), "<*10|");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(written(|o| simple(o, b"OK")), "<+OK|");
+        assert_eq!(written(|o| error(o, b"ERR a\r\nb\nc")), "<-ERR a  b c|");
+    }
+
+    #[test]
+    fn each_protocol_has_its_own_forms() {
+        type Case<'a> = (&'a dyn Fn(&mut Vec<u8>, Protocol), &'a str, &'a str);
+        let cases: [Case<'_>; 10] = [
+            (&null, "<$-1|", "<_|"),
+            (&null_array, "<*-1|", "<_|"),
+            (&|o, p| map(o, 7, p), "<*14|", "<%7|"),
+            (&|o, p| set(o, 7, p), "<*7|", "<~7|"),
+            (&|o, p| push(o, 3, p), "<*3|", "<>3|"),
+            (&|o, p| boolean(o, true, p), "<:1|", "<#t|"),
+            (&|o, p| boolean(o, false, p), "<:0|", "<#f|"),
+            (&|o, p| double(o, -0.5, p), "<$4|-0.5|", "<,-0.5|"),
+            (&|o, p| verbatim(o, b"text", p), "<$4|text|", "<=8|txt:text|"),
+            (&|o, p| double(o, f64::NEG_INFINITY, p), "<$4|-inf|", "<,-inf|"),
+        ];
+        for (write, resp2, resp3) in cases {
+            assert_eq!(written(|o| write(o, Resp2)), resp2);
+            assert_eq!(written(|o| write(o, Resp3)), resp3);
+        }
+    }
+
+    #[test]
+    fn doubles_read_back_as_the_same_value() {
+        let cases = [
+            (0.0, "0"),
+            (3.0, "3"),
+            (0.1, "0.1"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (1e-7, "0.0000001"),
+            (-1.25e-9, "-1.25e-9"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(written(|o| double(o, value, Resp3)), format!("<,{text}|"));
+            assert!(value.is_nan() || text.parse() == Ok(value));
+        }
+    }
+}

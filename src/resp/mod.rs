@@ -9,6 +9,7 @@ pub mod inline;
 mod limits;
 mod number;
 mod peek;
+mod quick;
 mod reply;
 mod request;
 mod value;

@@ -10,7 +10,8 @@
 
 use memchr::memchr;
 
-use super::number::{one_digit, parse_i64, short_length, two_digits};
+use super::number::parse_i64;
+use super::quick::{quick, take_quick, QUICK_LINE};
 use super::ReplyError;
 
 /// How far a frame was followed.
@@ -77,8 +78,6 @@ const MAX_BODY: i64 = u32::MAX as i64;
 const MAX_ELEMENTS: i64 = i32::MAX as i64;
 /// Streamed aggregates within one another, at most.
 const MAX_STREAMS: usize = 32;
-/// How far the quick half looks for the end of a line, bytes.
-const QUICK_LINE: usize = 24;
 
 impl ReplyFramer {
     /// A framer between two frames.
@@ -347,77 +346,10 @@ enum Step {
     Wait(usize),
 }
 
-/// Passes over the quick values at the start of `bytes`, at most `most`. Returns where they end and how many they are.
-fn take_quick(bytes: &[u8], most: u64) -> (usize, u64) {
-    let mut rest = bytes;
-    let mut taken = 0;
-    while taken < most {
-        let Some(next) = quick(rest).and_then(|n| rest.get(n..)) else { break };
-        rest = next;
-        taken += 1;
-    }
-    (bytes.len() - rest.len(), taken)
-}
-
 /// As `memchr`, quicker for the short lines that nearly all are.
 fn find_newline(bytes: &[u8]) -> Option<usize> {
     let (near, far) = bytes.split_at_checked(QUICK_LINE).unwrap_or((bytes, &[]));
     near.iter().position(|b| *b == b'\n').or_else(|| Some(QUICK_LINE + memchr(b'\n', far)?))
-}
-
-/// The end of the value at the start of `bytes`, when it is one of the small whole ones that make up most traffic.
-#[inline(always)]
-fn quick(bytes: &[u8]) -> Option<usize> {
-    let word = u32::from_le_bytes(*bytes.first_chunk()?);
-    if let Some(len) = one_digit(word, b'$') {
-        return quick_body(bytes, 3, len);
-    }
-    if word == u32::from_le_bytes(*b"+OK\r") || word == u32::from_le_bytes(*b"$-1\r") {
-        return (bytes.get(4) == Some(&b'\n')).then_some(5);
-    }
-    if let Some(len) = two_digits(word) {
-        return quick_body(bytes, 4, len);
-    }
-    match bytes {
-        [b':', ..] => quick_integer(bytes),
-        [b'$', ..] => quick_bulk(bytes),
-        [b'+', ..] => quick_simple(bytes),
-        _ => None,
-    }
-}
-
-/// A bulk string whose length has up to seven digits.
-fn quick_bulk(bytes: &[u8]) -> Option<usize> {
-    let line = bytes.get(1..)?;
-    let (len, digits) = short_length(line)?;
-    (line.get(digits) == Some(&b'\r')).then_some(())?;
-    quick_body(bytes, digits + 2, len)
-}
-
-/// Where a bulk string of `len` bytes ends, whose length line has its `\n` at `newline`.
-#[inline(always)]
-fn quick_body(bytes: &[u8], newline: usize, len: usize) -> Option<usize> {
-    let end = newline + 1 + len;
-    let ended = bytes.get(end..)?.first_chunk() == Some(b"\r\n");
-    (ended && bytes.get(newline) == Some(&b'\n')).then_some(end + 2)
-}
-
-/// A short integer.
-fn quick_integer(bytes: &[u8]) -> Option<usize> {
-    let sign = usize::from(bytes.get(1) == Some(&b'-'));
-    let digits = bytes.get(1 + sign..)?;
-    let mut count = 0;
-    while digits.get(count).is_some_and(u8::is_ascii_digit) && count < QUICK_LINE {
-        count += 1;
-    }
-    let ended = count > 0 && digits.get(count..)?.first_chunk() == Some(b"\r\n");
-    ended.then_some(1 + sign + count + 2)
-}
-
-/// A short simple string.
-fn quick_simple(bytes: &[u8]) -> Option<usize> {
-    let newline = bytes.iter().take(QUICK_LINE).position(|b| *b == b'\n')?;
-    (bytes.get(newline - 1) == Some(&b'\r')).then_some(newline + 1)
 }
 
 /// How many bytes may stand in front of the `\n` of a line that begins with `kind`.
@@ -454,4 +386,51 @@ fn is_integer(text: &[u8]) -> bool {
 fn length(text: &[u8], max: i64) -> Result<u64, ReplyError> {
     let number = parse_i64(text).filter(|n| *n <= max).ok_or(ReplyError::InvalidLength)?;
     u64::try_from(number).map_err(|_| ReplyError::InvalidLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in segments of `segment` bytes; returns how many bytes were searched for line ends, counting
+    /// one more for each search.
+    fn steps(bytes: &[u8], segment: usize) -> u64 {
+        let mut framer = ReplyFramer::new();
+        let mut start = 0;
+        for end in (segment..bytes.len()).step_by(segment) {
+            match framer.scan(&bytes[start..end]) {
+                Ok(Scan::More(n)) => start += n,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(framer.scan(&bytes[start..]), Ok(Scan::Done(bytes.len() - start)));
+        framer.steps
+    }
+
+    #[test]
+    fn a_large_body_is_never_searched() {
+        let mut bytes = b"$1000000\r\n".to_vec();
+        bytes.resize(bytes.len() + 1_000_000, b'\n');
+        bytes.extend_from_slice(b"\r\n");
+        for segment in [1, 1024] {
+            assert!(steps(&bytes, segment) < 50);
+        }
+    }
+
+    #[test]
+    fn a_line_is_searched_once() {
+        let bytes = [b"-ERR ".to_vec(), vec![b'x'; 60_000], b"\r\n".to_vec()].concat();
+        for segment in [1, 1024] {
+            let calls = (bytes.len() / segment + 2) as u64;
+            assert!(steps(&bytes, segment) <= bytes.len() as u64 + calls);
+        }
+    }
+
+    #[test]
+    fn many_elements_are_each_seen_once() {
+        let mut bytes = b"*20000\r\n".to_vec();
+        bytes.extend_from_slice(&b"$3\r\nabc\r\n".repeat(20_000));
+        assert!(steps(&bytes, 1) <= 3 * bytes.len() as u64);
+        assert!(steps(&bytes, 1 << 20) < 20);
+    }
 }

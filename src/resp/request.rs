@@ -408,3 +408,57 @@ fn body_length(text: &[u8], limits: &Limits) -> Result<usize, RequestError> {
         RequestError::InvalidBulkLength
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in segments of `segment` bytes; returns how many bytes were searched for line ends, counting
+    /// one more for each search.
+    fn steps(bytes: &[u8], segment: usize) -> u64 {
+        let mut parser = RequestParser::new();
+        let limits = Limits::default();
+        for end in (segment..bytes.len()).step_by(segment) {
+            assert_eq!(parser.parse(&bytes[..end], &limits), Parsed::Incomplete);
+        }
+        assert_ne!(parser.parse(bytes, &limits), Parsed::Incomplete);
+        parser.steps
+    }
+
+    #[test]
+    fn a_large_argument_is_never_searched() {
+        let mut bytes = b"*2\r\n$3\r\nSET\r\n$1000000\r\n".to_vec();
+        bytes.resize(bytes.len() + 1_000_002, b'\n');
+        for segment in [1, 1024] {
+            assert!(steps(&bytes, segment) < 100);
+        }
+    }
+
+    #[test]
+    fn a_line_is_searched_once() {
+        let inline = [vec![b'x'; 60_000], b"\r\n".to_vec()].concat();
+        let count = [b"*".to_vec(), vec![b'1'; 60_000], b"\r\n".to_vec()].concat();
+        for bytes in [inline, count] {
+            for segment in [1, 1024] {
+                let calls = (bytes.len() / segment + 2) as u64;
+                assert!(steps(&bytes, segment) <= bytes.len() as u64 + calls);
+            }
+        }
+    }
+
+    #[test]
+    fn many_arguments_are_each_seen_once() {
+        let mut bytes = b"*20000\r\n".to_vec();
+        bytes.extend_from_slice(&b"$3\r\nabc\r\n".repeat(20_000));
+        // Each segment ends at most one search, and each search sees at most one length line.
+        assert!(steps(&bytes, 1) <= 4 * bytes.len() as u64);
+        assert!(steps(&bytes, 1 << 20) < 20);
+    }
+
+    #[test]
+    fn an_announced_count_allocates_nothing() {
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(b"*2000000000\r\n$1\r\nx\r\n", &Limits::default()), Parsed::Incomplete);
+        assert!(parser.spans.capacity() <= SPAN_BATCH);
+    }
+}

@@ -219,3 +219,101 @@ fn pairs(flat: Vec<Value>) -> Vec<(Value, Value)> {
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        let bytes = text.replace('|', "\r\n");
+        let parsed = Value::parse(bytes.as_bytes());
+        let Ok(Some((value, len))) = parsed else { panic!("{text}: {parsed:?}") };
+        assert_eq!(len, bytes.len(), "{text}");
+        value
+    }
+
+    fn bulk(text: &str) -> Value {
+        Value::Bulk(text.into())
+    }
+
+    #[test]
+    fn scalars() {
+        let cases = [
+            ("$-1|", Value::Null),
+            ("_|", Value::Null),
+            ("*-1|", Value::NullArray),
+            ("+OK|", Value::Simple(b"OK".to_vec())),
+            ("-ERR no|", Value::Error(b"ERR no".to_vec())),
+            ("!6|ERR no|", Value::Error(b"ERR no".to_vec())),
+            (":-7|", Value::Int(-7)),
+            (":+7|", Value::Int(7)),
+            ("$4|a|b|", Value::Bulk(b"a\r\nb".to_vec())),
+            (",1.5e3|", Value::Double(1500.0)),
+            (",-inf|", Value::Double(f64::NEG_INFINITY)),
+            ("#t|", Value::Bool(true)),
+            ("#f|", Value::Bool(false)),
+            ("(-123|", Value::BigNumber(b"-123".to_vec())),
+            ("=5|mkd:x|", Value::Verbatim { format: b"mkd".to_vec(), text: b"x".to_vec() }),
+            ("$?|;2|ab|;1|c|;0|", bulk("abc")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(value(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn aggregates() {
+        let (a, b) = (bulk("a"), Value::Int(1));
+        for (text, expected) in [
+            ("*2|$1|a|:1|", Value::Array(vec![a.clone(), b.clone()])),
+            ("*?|$1|a|:1|.|", Value::Array(vec![a.clone(), b.clone()])),
+            ("~2|$1|a|:1|", Value::Set(vec![a.clone(), b.clone()])),
+            (">2|$1|a|:1|", Value::Push(vec![a.clone(), b.clone()])),
+            ("%1|$1|a|:1|", Value::Map(vec![(a.clone(), b.clone())])),
+            ("%?|$1|a|:1|.|", Value::Map(vec![(a.clone(), b.clone())])),
+        ] {
+            assert_eq!(value(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_dropped() {
+        let parsed = Value::parse(b"|1\r\n+k\r\n+v\r\n|0\r\n*1\r\n|1\r\n+k\r\n*0\r\n$1\r\na\r\n");
+        assert_eq!(parsed.map(|p| p.map(|(v, _)| v)), Ok(Some(Value::Array(vec![bulk("a")]))));
+    }
+
+    #[test]
+    fn any_number_of_attributes_is_no_depth() {
+        let bytes = [b"|0\r\n".repeat(100_000), b":1\r\n".to_vec()].concat();
+        assert_eq!(Value::parse(&bytes), Ok(Some((Value::Int(1), bytes.len()))));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
+        assert!(Value::parse(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(Value::parse(&nested(MAX_DEPTH + 1)), Err(ReplyError::TooDeep));
+    }
+
+    #[test]
+    fn malformed_scalars() {
+        for text in [",x\r\n", ",\r\n", "=3\r\ntxt\r\n", "=4\r\ntxt;\r\n", ":9223372036854775808\r\n"] {
+            assert_eq!(Value::parse(text.as_bytes()), Err(ReplyError::InvalidScalar), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn accessors() {
+        assert_eq!(value("+OK|").as_str(), Some("OK"));
+        assert_eq!(value("=5|txt:x|").as_bytes(), Some(&b"x"[..]));
+        assert_eq!(value(":1|").as_bytes(), None);
+        assert_eq!(value(":1|").as_int(), Some(1));
+        assert_eq!(value("-ERR|").as_error(), Some(&b"ERR"[..]));
+        assert_eq!(value("~1|:1|").as_array(), Some(&[Value::Int(1)][..]));
+        assert!(value("_|").is_null() && value("*-1|").is_null() && !value("*0|").is_null());
+        for text in ["%2|+a|:1|+b|:2|", "*4|+a|:1|$1|b|:2|"] {
+            assert_eq!(value(text).field(b"b"), Some(&Value::Int(2)), "{text}");
+            assert_eq!(value(text).field(b"c"), None, "{text}");
+        }
+    }
+}

@@ -1,10 +1,10 @@
 //! Half-closed and slow clients.
 
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::frame::{request, show};
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, timed};
 use crate::support::{wait_until, Proxy};
 use crate::{client, fixture};
 
@@ -49,20 +49,16 @@ fn a_slow_reader_slows_nobody_and_is_bounded() {
     let mut slow = proxy.client();
     slow.stream().set_nonblocking(true).unwrap();
     let get = request(&["GET", "slow:large"]);
-    // 2,000 times 1 MiB, or as many as are taken.
+    // 500 times 1 MiB, or as many as are taken: the limit is at 256 MiB.
     let mut taken = 0;
-    while taken < 2000 && slow.try_send(&get).is_ok() {
+    while taken < 500 && slow.try_send(&get).is_ok() {
         taken += 1;
     }
     let mut other = proxy.client();
     for i in 0..500 {
-        let begin = Instant::now();
-        assert_eq!(other.call(&["SET", &format!("slow:other:{i}"), "1"]), b"+OK\r\n");
-        assert!(
-            begin.elapsed() < Duration::from_secs(2),
-            "a command of another client took {:?}",
-            begin.elapsed()
-        );
+        let (reply, took) = timed(|| other.call(&["SET", &format!("slow:other:{i}"), "1"]));
+        assert_eq!(reply, b"+OK\r\n");
+        assert!(took < Duration::from_secs(5), "a command of another client took {:?}", took);
     }
     let grown = proxy.rss_kib().saturating_sub(before);
     assert!(grown < 300 * 1024, "{grown} KiB more for one slow reader with {taken} requests");

@@ -133,28 +133,6 @@ fn quit_closes_after_earlier_replies_and_ignores_what_follows() {
 }
 
 #[test]
-fn client_reply_silences_one_or_all() {
-    let mut p = pair();
-    let skip = [
-        request(&["CLIENT", "REPLY", "SKIP"]),
-        request(&["SET", "silent:a", "1"]),
-        request(&["GET", "silent:a"]),
-    ]
-    .concat();
-    p.same_and_alive(&skip);
-    let off = [
-        request(&["CLIENT", "REPLY", "OFF"]),
-        request(&["SET", "silent:a", "2"]),
-        request(&["NOSUCH"]),
-        request(&["MGET", "silent:a", "silent:b"]),
-        request(&["CLIENT", "REPLY", "ON"]),
-        request(&["GET", "silent:a"]),
-    ];
-    p.same_and_alive(&off.concat());
-    p.same_line("CLIENT REPLY MAYBE");
-}
-
-#[test]
 fn ping_and_echo_are_those_of_a_server() {
     let mut p = pair();
     for line in ["PING", "PING x", "ECHO x", "ping", "PING a b"] {

@@ -9,12 +9,3 @@ mod redirects;
 mod reshard;
 mod stall;
 mod startup;
-
-use std::time::{Duration, Instant};
-
-/// Runs `action` and says how long it took.
-fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
-    let value = action();
-    (value, begin.elapsed())
-}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::support::frame::{is_error, show};
 use crate::support::keys::tag_where;
+use crate::support::wait::timed;
 use crate::support::{wait_until, Cluster, Proxy};
-use crate::timed;
 
 #[test]
 fn others_go_on_while_one_node_stalls() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::frame::{is_error, show, text};
 use crate::support::keys::tag_where;
 use crate::support::ports::free_port;
+use crate::support::wait::timed;
 use crate::support::{wait_until, Cluster, Proxy, Server};
-use crate::timed;
 
 #[test]
 fn one_live_startup_node_is_enough() {

@@ -1,15 +1,25 @@
 //! The command line: usage, and one clear line for every mistake.
 
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::ExitStatus;
+use std::time::Duration;
 
+use crate::support::daemon::Daemon;
 use crate::support::ports::free_port;
 use crate::support::proxy::BINARY;
+use crate::support::temp::TempDir;
+use crate::support::wait::eventually;
 
-fn run(args: &[&str]) -> (Output, String) {
-    let output = Command::new(BINARY).args(args).output().expect("the proxy starts");
-    let text = [output.stdout.clone(), output.stderr.clone()].concat();
-    (output, String::from_utf8_lossy(&text).into_owned())
+/// Runs the proxy with flags with which it must not go on; how it ended and what it printed.
+fn run(args: &[&str]) -> (ExitStatus, String) {
+    let dir = TempDir::new("flags");
+    let mut daemon = Daemon::start(BINARY, args, &dir.path().join("output"));
+    assert!(
+        eventually(Duration::from_secs(10), || daemon.exit_status().is_some()),
+        "{args:?}: it runs: {}",
+        daemon.output()
+    );
+    (daemon.wait_exit(Duration::ZERO), daemon.output())
 }
 
 #[test]
@@ -62,8 +72,8 @@ fn a_bad_flag_is_named_and_the_exit_status_is_2() {
         (&["-logtostderr=perhaps"], "logtostderr"),
         (&["-addr"], "addr"),
     ] {
-        let (output, text) = run(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        let (status, text) = run(args);
+        assert_eq!(status.code(), Some(2), "{args:?}: {text}");
         assert!(text.lines().next().is_some_and(|l| l.contains(named)), "{args:?}: {text}");
     }
 }
@@ -72,8 +82,8 @@ fn a_bad_flag_is_named_and_the_exit_status_is_2() {
 fn an_address_in_use_is_one_line_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let (output, text) = run(&["-addr", &addr, "-startup-nodes", "127.0.0.1:1", "-logtostderr"]);
-    assert!(!output.status.success());
+    let (status, text) = run(&["-addr", &addr, "-startup-nodes", "127.0.0.1:1", "-logtostderr"]);
+    assert!(!status.success());
     let about: Vec<&str> = text.lines().filter(|l| l.contains(&addr)).collect();
     assert_eq!(about.len(), 1, "{text}");
     assert!(text.to_lowercase().contains("in use"), "{text}");
@@ -84,9 +94,9 @@ fn a_debug_address_in_use_is_a_failure_too() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let debug = taken.local_addr().unwrap().to_string();
     let addr = format!("127.0.0.1:{}", free_port());
-    let (output, text) =
+    let (status, text) =
         run(&["-addr", &addr, "-debug-addr", &debug, "-startup-nodes", "127.0.0.1:1", "-logtostderr"]);
-    assert!(!output.status.success(), "{text}");
+    assert!(!status.success(), "{text}");
     assert!(text.contains(&debug), "{text}");
 }
 
@@ -101,8 +111,8 @@ fn flags_are_spelled_as_in_go() {
         &["-logtostderr=true", "-max-procs", "bad"],
         &["-logtostderr=0", "-connect-timeout", "1m30s", "-max-procs", "bad"],
     ] {
-        let (output, text) = run(spelled);
-        assert_eq!(output.status.code(), Some(2), "{spelled:?}: {text}");
+        let (status, text) = run(spelled);
+        assert_eq!(status.code(), Some(2), "{spelled:?}: {text}");
         assert!(
             text.lines().next().is_some_and(|l| l.contains("max-procs") && l.contains("bad")),
             "{spelled:?}: {text}"

@@ -1,6 +1,6 @@
 //! SIGTERM, SIGINT, SIGHUP, SIGPIPE.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::frame::request;
 use crate::support::keys::tag_where;
@@ -13,11 +13,10 @@ fn sigterm_and_sigint_end_an_idle_proxy_with_success() {
         let mut proxy = Proxy::start(cluster(), &["-max-procs", "2"]);
         let mut idle = proxy.client();
         assert_eq!(idle.line("PING"), b"+PONG\r\n");
-        let begin = Instant::now();
         proxy.signal(signal);
-        let status = proxy.wait_exit(Duration::from_secs(10));
+        // An idle client holds nothing up: well below the drain timeout.
+        let status = proxy.wait_exit(Duration::from_secs(3));
         assert_eq!(status.code(), Some(0), "SIG{signal}");
-        assert!(begin.elapsed() < Duration::from_secs(8), "an idle client holds nothing up");
         assert_eq!(idle.until_closed(), b"");
     }
 }

@@ -83,18 +83,19 @@ impl Cluster {
     /// Waits until every live node sees a whole cluster in which every replica follows its primary.
     pub fn wait_ok(&self) {
         wait_until("cluster is whole", SETTLE, || {
-            let mut live = self.nodes.iter().filter(|n| n.try_client().is_some());
-            live.all(|n| n.info_of_cluster("cluster_state").as_deref() == Some("ok") && self.is_linked(n))
+            self.live()
+                .all(|n| n.info_of_cluster("cluster_state").as_deref() == Some("ok") && self.is_linked(n))
         });
         self.wait_agreed();
+        wait_until("all nodes list all replicas", SETTLE, || self.live().all(|n| self.lists_replicas(n)));
     }
 
-    /// Waits until all live nodes name the same owner for every slot.
+    /// Waits until all live nodes tell the same of every other one: its role, its primary, its slots.
     pub fn wait_agreed(&self) {
-        wait_until("nodes agree on the owners of slots", SETTLE, || {
+        wait_until("nodes agree", SETTLE, || {
             let texts = self.nodes.iter().filter_map(|n| n.try_text("CLUSTER NODES"));
-            let views: Vec<Vec<NodeRow>> = texts.map(|t| owners(&t)).collect();
-            views.windows(2).all(|w| same_owners(&w[0], &w[1]))
+            let views: Vec<Vec<NodeRow>> = texts.map(|t| sorted(&t)).collect();
+            views.windows(2).all(|w| is_same_view(&w[0], &w[1]))
         });
     }
 
@@ -220,6 +221,21 @@ impl Cluster {
         }
     }
 
+    fn live(&self) -> impl Iterator<Item = &Server> {
+        self.nodes.iter().filter(|n| n.try_client().is_some())
+    }
+
+    /// Whether `CLUSTER SLOTS` of a node names every live replica: it leaves out those of which the node has not yet
+    /// heard that they have received something.
+    fn lists_replicas(&self, node: &Server) -> bool {
+        let Some(text) = node.try_text("CLUSTER NODES") else { return false };
+        let slots = frame::show_all(&node.client().line("CLUSTER SLOTS"));
+        parse(&text)
+            .iter()
+            .filter(|r| r.primary.is_some() && !r.has_failed)
+            .all(|r| slots.contains(&format!(":{}\\r", r.port)))
+    }
+
     fn is_linked(&self, node: &Server) -> bool {
         match node.info("replication", "role").as_deref() {
             Some("slave") => node.info("replication", "master_link_status").as_deref() == Some("up"),
@@ -234,15 +250,16 @@ impl Cluster {
     }
 }
 
-/// The rows with slots, by port.
-fn owners(text: &str) -> Vec<NodeRow> {
-    let mut rows: Vec<NodeRow> = parse(text).into_iter().filter(|r| !r.slots.is_empty()).collect();
+/// The rows of nodes that are there, by port.
+fn sorted(text: &str) -> Vec<NodeRow> {
+    let mut rows: Vec<NodeRow> = parse(text).into_iter().filter(|r| !r.has_failed).collect();
     rows.sort_by_key(|r| r.port);
     rows
 }
 
-fn same_owners(a: &[NodeRow], b: &[NodeRow]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a.port, &a.slots) == (b.port, &b.slots))
+fn is_same_view(a: &[NodeRow], b: &[NodeRow]) -> bool {
+    let what = |r: &NodeRow| (r.port, r.primary.clone(), r.slots.clone());
+    a.iter().map(what).eq(b.iter().map(what))
 }
 
 impl Server {

@@ -64,11 +64,16 @@ pub fn is_error(frame: &[u8]) -> bool {
 
 /// Readable form of bytes for messages, cut after 300 characters.
 pub fn show(bytes: &[u8]) -> String {
-    let text = bytes.escape_ascii().to_string();
+    let text = show_all(bytes);
     match text.char_indices().nth(300) {
         Some((cut, _)) => format!("{}... ({} bytes)", &text[..cut], bytes.len()),
         None => text,
     }
+}
+
+/// Readable form of bytes, however many.
+pub fn show_all(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
 }
 
 /// A request as an array of bulk strings.

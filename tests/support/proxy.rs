@@ -120,7 +120,8 @@ impl Proxy {
             RawClient::try_connect(self.port).is_ok_and(|mut c| {
                 let authenticated =
                     password.is_none_or(|p| c.try_call(&["AUTH", p]).is_ok_and(|r| r == b"+OK\r\n"));
-                let mut keys = (0..3).map(|third| tag_where(|slot| slot / 5462 == third));
+                let mut keys =
+                    (0..3).map(|third| format!("ready:{{{}}}", tag_where(|slot| slot / 5462 == third)));
                 authenticated && keys.all(|k| is_ok(&c.try_call(&["SET", &k, "1"])))
             })
         });

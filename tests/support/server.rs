@@ -50,6 +50,7 @@ impl Server {
             ["--protected-mode", "no"],
             ["--maxclients", "6000"],
             ["--repl-diskless-sync-delay", "0"],
+            ["--repl-ping-replica-period", "1"],
             ["--enable-debug-command", "yes"],
         ];
         let args: Vec<String> = fixed.iter().flatten().chain(options).map(|a| a.to_string()).collect();

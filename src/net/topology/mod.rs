@@ -9,7 +9,6 @@ mod node;
 mod refresher;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,31 +18,11 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::net::clock::Clock;
 use crate::net::mesh::WorkerHandle;
+pub use crate::proxy::Hint;
 use refresher::Refresher;
 
 /// Hints that wait to be read, at most. When there are more, a refresh is due anyway.
 const MAX_HINTS: usize = 256;
-
-/// Why the topology should be asked for sooner than planned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// A node said that this slot is elsewhere.
-    Moved {
-        /// The slot.
-        slot: u16,
-    },
-    /// A connection to this node failed or was lost.
-    NodeLost(SocketAddr),
-    /// A request came for a slot that nobody serves, or a node said CLUSTERDOWN.
-    Unserved,
-    /// A redirect named a host that the slot map does not know.
-    Resolve {
-        /// Host name.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-}
 
 /// What the topology thread knows, for health checks and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

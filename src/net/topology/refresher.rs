@@ -44,6 +44,9 @@ pub(super) struct Refresher {
     links: HashMap<SocketAddr, Link>,
     troubled: HashMap<SocketAddr, Time>,
     present: Arc<SlotMap>,
+    /// A worker had a reason to ask: it is answered also when nothing changed, as a MOVED of a confused node may have
+    /// led it astray.
+    hinted: bool,
     turn: usize,
 }
 
@@ -77,6 +80,7 @@ impl Refresher {
             links: HashMap::new(),
             troubled: HashMap::new(),
             present: Arc::new(SlotMap::empty()),
+            hinted: false,
             turn: 0,
         }
     }
@@ -106,10 +110,11 @@ impl Refresher {
     fn take(&mut self, hint: &Hint) {
         let now = self.clock.now();
         let urgency = match hint {
-            Hint::Moved { .. } | Hint::Resolve { .. } => Urgency::Once,
+            Hint::Moved(_) => Urgency::Once,
             Hint::Unserved => Urgency::Watch,
             Hint::NodeLost(addr) => self.lost(now, *addr),
         };
+        self.hinted = true;
         self.policy.hint(now, urgency);
     }
 
@@ -230,8 +235,10 @@ impl Refresher {
         match self.judge.judge(now, &self.present, &report) {
             Verdict::Doubtful(doubt) => return Err(doubt.to_string()),
             Verdict::Accept => self.publish(now, report),
+            Verdict::Same if self.hinted => self.send_present(),
             Verdict::Same => {}
         }
+        self.hinted = false;
         self.answered(now, from, settled);
         Ok(())
     }
@@ -241,10 +248,14 @@ impl Refresher {
         journal::write(Some(line));
         self.present = Arc::new(report.map);
         self.links.retain(|addr, _| self.present.nodes.iter().any(|n| n.addr == *addr));
+        self.send_present();
+        self.policy.changed(now);
+    }
+
+    fn send_present(&self) {
         for worker in &self.workers {
             worker.send(Message::Topology(Arc::clone(&self.present)));
         }
-        self.policy.changed(now);
     }
 
     fn answered(&mut self, now: Time, from: SocketAddr, settled: bool) {

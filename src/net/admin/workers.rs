@@ -1,0 +1,60 @@
+//! Collects the counters of all workers. A worker that does not answer in time is shown by what it said last.
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::net::clock::Clock;
+use crate::net::mesh::{Message, WorkerHandle};
+use crate::stats::Counters;
+
+/// How long all workers together may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is known of one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WorkerSample {
+    /// Whether it answered this time.
+    pub(super) answered: bool,
+    /// Clients it has or was promised.
+    pub(super) clients: u32,
+    /// What it said now, or the last time it answered: totals must not go down because one worker is busy.
+    pub(super) counters: Counters,
+}
+
+/// The workers and what they said last.
+#[derive(Debug)]
+pub(super) struct Workers {
+    handles: Vec<WorkerHandle>,
+    last: Mutex<Vec<Counters>>,
+}
+
+impl Workers {
+    pub(super) fn new(handles: Vec<WorkerHandle>) -> Self {
+        let last = Mutex::new(vec![Counters::default(); handles.len()]);
+        Workers { handles, last }
+    }
+
+    /// Asks all workers at once and waits a second at most. In the order of their numbers.
+    pub(super) fn sample(&self) -> Vec<WorkerSample> {
+        let clock = Clock::new();
+        let deadline = clock.now().after(TIMEOUT);
+        let asked: Vec<_> = self
+            .handles
+            .iter()
+            .map(|handle| {
+                let (sender, receiver) = sync_channel(1);
+                handle.send(Message::Counters(sender)).then_some(receiver)
+            })
+            .collect();
+        let answers: Vec<Option<Counters>> =
+            asked.iter().map(|r| r.as_ref()?.recv_timeout(deadline.since(clock.now())).ok()).collect();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.handles.iter().zip(answers).zip(last.iter_mut());
+        all.map(|((handle, answer), last)| {
+            *last = answer.unwrap_or(*last);
+            WorkerSample { answered: answer.is_some(), clients: handle.clients(), counters: *last }
+        })
+        .collect()
+    }
+}
