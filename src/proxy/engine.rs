@@ -355,7 +355,7 @@ impl Engine {
             for (key, b) in self.backends.iter() {
                 let len: usize = b.fifo.iter().map(|f| f.len as usize).sum();
                 assert!(
-                    b.dirty || b.output().is_empty() || b.window.blocked(),
+                    b.dirty || b.full || b.output().is_empty(),
                     "backend {key:?} is not on the dirty list"
                 );
                 assert_eq!(b.window.unanswered(), len, "backend {key:?}: window and FIFO differ");
