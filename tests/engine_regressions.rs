@@ -110,3 +110,22 @@ fn a_partial_write_to_a_backend_is_no_broken_invariant() {
     rig.engine.backend_writable(backend);
     assert_eq!(rig.written(backend), GET[5..]);
 }
+
+#[test]
+fn a_part_is_tried_again_although_a_client_that_waited_too_has_left() {
+    let mut rig = Rig::new(Config::for_tests());
+    let first = rig.client();
+    rig.send(first, GET);
+    let backend = rig.backend();
+    assert_eq!(rig.written(backend), GET);
+    rig.answer(backend, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    rig.engine.client_gone(first);
+    let second = rig.client();
+    rig.send(second, GET);
+    assert_eq!(rig.written(backend), GET);
+    rig.answer(backend, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    rig.wait(Duration::from_millis(200));
+    assert_eq!(rig.written(backend), GET);
+    rig.answer(backend, "$1\r\nv\r\n");
+    assert_eq!(rig.replies(), [(second, "$1\r\nv\r\n".to_owned())]);
+}

@@ -56,8 +56,11 @@ fn live(seed: u64, print: bool) -> Result<(u64, Totals), String> {
         Ok(hash) => Ok((hash, world.totals())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default();
-            Err(format!("seed {seed}: {text}\nreplay: SIM_SEED={seed} cargo test --test simulation -- --nocapture"))
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default();
+            Err(format!(
+                "seed {seed}: {text}\nreplay: SIM_SEED={seed} cargo test --test simulation -- --nocapture"
+            ))
         }
     }
 }

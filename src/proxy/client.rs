@@ -146,6 +146,7 @@ impl Reusable for Box<Active> {
     fn recycle(&mut self) -> bool {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
+        self.parked_timer = Key::NONE;
         self.parser = None;
         self.parked_tries = 0;
         self.waiting = false;

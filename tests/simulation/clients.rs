@@ -189,32 +189,24 @@ impl World {
 
     fn client_reads(&mut self, client: usize, most: usize) {
         let conn = self.clients[client].conn;
-        let mut taken = 0;
-        while self.clients[client].state != State::Gone && taken < most {
-            let arrived = &self.conns[conn].down.arrived;
-            let parsed = if arrived.is_empty() { Ok(None) } else { wire::parse(arrived) };
-            let Some((reply, len)) = parsed.unwrap_or_else(|e| panic!("client {client} got no RESP: {e}")) else {
+        let more = self.conns[conn].peer_takes(most);
+        self.drained(conn);
+        while self.clients[client].state != State::Gone {
+            let parsed = wire::parse(&self.conns[conn].taken);
+            let Some((reply, len)) = parsed.unwrap_or_else(|e| panic!("client {client} got no RESP: {e}"))
+            else {
                 break;
             };
-            self.conns[conn].down.take(len);
-            taken += len;
-            self.client_reply(client, &reply, len);
+            self.conns[conn].taken.drain(..len);
+            self.client_reply(client, &reply);
         }
-        self.drained(conn);
-        // A reply larger than what the connection holds arrives in pieces only if those before it are taken.
-        let down = &mut self.conns[conn].down;
-        if down.blocked && !down.arrived.is_empty() {
-            down.cap += 2 * down.arrived.len();
-            self.drained(conn);
-        }
-        if self.conns[conn].down.end != End::Open && self.clients[client].state != State::Gone && taken < most {
+        if self.conns[conn].down.end != End::Open && self.clients[client].state != State::Gone && !more {
             self.client_end(client);
         }
     }
 
-    fn client_reply(&mut self, client: usize, reply: &Value, len: usize) {
+    fn client_reply(&mut self, client: usize, reply: &Value) {
         self.totals.replies += 1;
-        self.totals.largest_reply = self.totals.largest_reply.max(len);
         let Some(op) = self.clients[client].sent.pop_front() else {
             panic!("client {client} got a reply that it did not ask for: {reply:?}");
         };
@@ -235,7 +227,13 @@ impl World {
             State::Leaving => all || limit || self.draining || idle && c.slow,
             _ => limit || self.draining || idle && (all || c.slow),
         };
-        assert!(allowed, "client {client} ({:?}) was closed with {} open: {:?}", c.state, c.sent.len(), c.sent.front());
+        assert!(
+            allowed,
+            "client {client} ({:?}) was closed with {} open: {:?}",
+            c.state,
+            c.sent.len(),
+            c.sent.front()
+        );
         self.totals.put_out += u64::from(c.state != State::Leaving && !self.draining);
         let conn = c.conn;
         self.note(format_args!("client {client} was closed"));
@@ -248,12 +246,13 @@ impl World {
         let no = c.next_no;
         c.next_no += 1;
         let floors = self.oracle.floors(keys);
-        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors, sent_at: self.now }
+        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors }
     }
 
     /// Something after which the proxy closes the connection.
     fn mistake(&mut self, client: usize) -> Said {
-        let texts: &[&[u8]] = &[b"*1\r\n:5\r\n", b"*x\r\n", b"*2\r\n$-1\r\n", b"SET 'a\r\n", b"*1\r\n$9999999999\r\n"];
+        let texts: &[&[u8]] =
+            &[b"*1\r\n:5\r\n", b"*x\r\n", b"*2\r\n$-1\r\n", b"SET 'a\r\n", b"*1\r\n$9999999999\r\n"];
         let text = self.dice.pick(texts).to_vec();
         (self.op(client, What::Fails("ERR Protocol error"), &[]), text)
     }
@@ -277,11 +276,17 @@ impl World {
             return (self.op(client, what, &[]), wire::command(&["GET", "{h0}r0"]));
         }
         if self.dice.chance(200) {
-            return (self.op(client, What::Fails("WRONGPASS "), &[]), wire::command(&["AUTH", "default", "x"]));
+            return (
+                self.op(client, What::Fails("WRONGPASS "), &[]),
+                wire::command(&["AUTH", "default", "x"]),
+            );
         }
         self.clients[client].authed = true;
         let password = self.mix.config.password.clone();
-        (self.op(client, What::Exactly(Value::Simple(b"OK".to_vec())), &[]), wire::command(&["AUTH", &password]))
+        (
+            self.op(client, What::Exactly(Value::Simple(b"OK".to_vec())), &[]),
+            wire::command(&["AUTH", &password]),
+        )
     }
 
     /// What the proxy answers itself.
@@ -312,7 +317,10 @@ impl World {
     /// What the proxy refuses, wherever the cluster is.
     fn refused(&mut self, client: usize) -> Said {
         match self.dice.below(3) {
-            0 => (self.op(client, What::Fails("ERR unknown command 'NOSUCH'"), &[]), wire::command(&["NOSUCH", "a"])),
+            0 => (
+                self.op(client, What::Fails("ERR unknown command 'NOSUCH'"), &[]),
+                wire::command(&["NOSUCH", "a"]),
+            ),
             1 => (self.op(client, What::Fails("ERR wrong number"), &[]), wire::command(&["get"])),
             _ => {
                 let args = ["MSETNX", "{h0}r0", "1", "{h1}r0", "2"];
@@ -352,7 +360,14 @@ impl World {
                 let key = self.key(None);
                 let op = self.op(client, What::Get(key), &[key]);
                 let name = self.name(key);
-                (op, if n == 9 { format!("get {name}\r\n").into_bytes() } else { wire::command(&["GET", &name]) })
+                (
+                    op,
+                    if n == 9 {
+                        format!("get {name}\r\n").into_bytes()
+                    } else {
+                        wire::command(&["GET", &name])
+                    },
+                )
             }
         }
     }
@@ -392,7 +407,11 @@ impl World {
             1 if registers > 0 => self.compose_delete(client, keys),
             n => {
                 let name = *self.dice.pick(&["EXISTS", "TOUCH"]);
-                let (what, name) = if n == 2 { (What::MGet(keys.clone()), "MGET") } else { (What::Count(keys.clone()), name) };
+                let (what, name) = if n == 2 {
+                    (What::MGet(keys.clone()), "MGET")
+                } else {
+                    (What::Count(keys.clone()), name)
+                };
                 let mut args = vec![name.to_owned()];
                 args.extend(keys.iter().map(|k| self.name(*k)));
                 (self.op(client, what, &keys), wire::command(&args))

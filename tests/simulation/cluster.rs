@@ -113,7 +113,8 @@ impl Cluster {
             let first = listed.len() as u16;
             listed.push(shard.primary);
             listed.extend(replicas.copied());
-            map.shards.push(ShardInfo { primary: first, replicas: (first + 1..listed.len() as u16).collect() });
+            map.shards
+                .push(ShardInfo { primary: first, replicas: (first + 1..listed.len() as u16).collect() });
         }
         map.nodes = listed.iter().map(|n| self.info(*n)).collect();
         for slot in 0..SLOTS as u16 {

@@ -120,9 +120,11 @@ impl History {
         let found = match read {
             v if v.is_nil() => states.rev().find(|s| self.value(*s).is_none()),
             Value::Bulk(text) => match self.kind {
-                Kind::Log => self.lens.iter().position(|l| *l == text.len()).filter(|s| {
-                    states.contains(s) && self.text.starts_with(text)
-                }),
+                Kind::Log => self
+                    .lens
+                    .iter()
+                    .position(|l| *l == text.len())
+                    .filter(|s| states.contains(s) && self.text.starts_with(text)),
                 Kind::Counter => {
                     String::from_utf8_lossy(text).parse().ok().filter(|s| states.contains(s) && *s > 0)
                 }

@@ -90,7 +90,7 @@ impl Mix {
             readonly: if dice.chance(300) { 400 } else { 0 },
             mistakes: *dice.pick(&[0, 5, 30]),
             publish_always: dice.coin(),
-            config: config(dice),
+            config: config(dice, harsh == 0),
         }
     }
 
@@ -100,11 +100,12 @@ impl Mix {
     }
 }
 
-fn config(dice: &mut Dice) -> Config {
+fn config(dice: &mut Dice, calm: bool) -> Config {
     let ms = |dice: &mut Dice, from: &[u64]| Duration::from_millis(*dice.pick(from));
     Config {
         password: if dice.chance(250) { "sesame".into() } else { String::new() },
-        connect_timeout: ms(dice, &[50, 300, 3000]),
+        // A network that is slower than the timeouts is a fault too.
+        connect_timeout: ms(dice, if calm { &[3000] } else { &[50, 300, 3000] }),
         reply_timeout: ms(dice, &[200, 1000, 3000]),
         retry_timeout: ms(dice, &[100, 1000, 4000]),
         drain_timeout: Duration::from_secs(2),

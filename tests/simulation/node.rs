@@ -23,14 +23,19 @@ const BOUNCES: &[&str] = &[
     "OOM command not allowed when used memory > 'maxmemory'.",
 ];
 
-const GARBAGE: &[&[u8]] = &[b"\0\0\0\r\n", b"hello\r\n", b"$x\r\n", b"*-7\r\n", b":12a\r\n", b"HTTP/1.1 400\r\n"];
+const GARBAGE: &[&[u8]] =
+    &[b"\0\0\0\r\n", b"hello\r\n", b"$x\r\n", b"*-7\r\n", b":12a\r\n", b"HTTP/1.1 400\r\n"];
 
 impl World {
     /// Bytes, or the end, have arrived at a node.
     pub fn node_input(&mut self, conn: usize, node: usize) {
-        while self.cluster.nodes[node].up && !self.cluster.nodes[node].stalled && self.conns[conn].peer_open {
-            let Some((args, len)) = wire::parse_command(&self.conns[conn].down.arrived) else { break };
-            self.conns[conn].down.take(len);
+        if self.cluster.nodes[node].stalled {
+            return;
+        }
+        self.conns[conn].peer_takes(usize::MAX);
+        while self.conns[conn].peer_open {
+            let Some((args, len)) = wire::parse_command(&self.conns[conn].taken) else { break };
+            self.conns[conn].taken.drain(..len);
             let reply = self.node_reply(conn, node, &args);
             self.note(format_args!(
                 "node {node} conn {conn}: {} -> {}",
@@ -41,11 +46,11 @@ impl World {
         }
         self.drained(conn);
         let c = &mut self.conns[conn];
-        if c.peer_open && c.down.end != End::Open && !self.cluster.nodes[node].stalled {
+        if c.peer_open && c.down.end != End::Open {
             c.peer_open = false;
             let at = self.now;
             self.send(conn, Dir::Up, Item::Fin, at);
-        } else if self.dice.chance(self.mix.sick / 4) && !self.conns[conn].down.arrived.is_empty() {
+        } else if self.dice.chance(self.mix.sick / 4) && !self.conns[conn].taken.is_empty() {
             // An answer before all of the request is there, as to one that is too large.
             self.node_says(conn, b"-ERR too large\r\n".to_vec());
             self.break_conn(conn, true);
@@ -54,9 +59,7 @@ impl World {
 
     /// Sends a reply, or what a sick node makes of it.
     fn node_says(&mut self, conn: usize, mut reply: Vec<u8>) {
-        if !self.conns[conn].peer_open {
-            return;
-        }
+        self.totals.largest_reply = self.totals.largest_reply.max(reply.len());
         let at = self.now + self.dice.us(0, self.mix.think_us);
         if !self.dice.chance(self.mix.sick) {
             if self.conns[conn].session.resp3 && self.dice.chance(20) {
@@ -132,7 +135,11 @@ impl World {
         if self.dice.chance(20 * usize::from(self.mix.redirect_games)) {
             return self.game(node, tag);
         }
-        if session.readonly && reads && self.cluster.slots[tag].owner == shard && !self.cluster.is_primary(node) {
+        if session.readonly
+            && reads
+            && self.cluster.slots[tag].owner == shard
+            && !self.cluster.is_primary(node)
+        {
             return self.execute(name, &keys, args, resp3, true);
         }
         if let Some(refusal) = self.refusal(node, tag, &keys, asking, args) {
@@ -204,11 +211,19 @@ impl World {
         }
     }
 
-    fn execute(&mut self, name: &str, keys: &[Option<usize>], args: &[Vec<u8>], resp3: bool, stale: bool) -> Vec<u8> {
+    fn execute(
+        &mut self,
+        name: &str,
+        keys: &[Option<usize>],
+        args: &[Vec<u8>],
+        resp3: bool,
+        stale: bool,
+    ) -> Vec<u8> {
         if let ("DEL" | "UNLINK", _) = (name, stale) {
             return self.delete(keys, args);
         }
-        let keys: Vec<usize> = keys.iter().map(|k| k.unwrap_or_else(|| panic!("key in {}", shown(args)))).collect();
+        let keys: Vec<usize> =
+            keys.iter().map(|k| k.unwrap_or_else(|| panic!("key in {}", shown(args)))).collect();
         let key = keys[0];
         let mut values = Vec::new();
         for key in &keys {
@@ -287,7 +302,8 @@ impl World {
     /// A node answers what nobody asked, on a connection where nothing is under way.
     pub fn surplus(&mut self, conn: usize) {
         let c = &self.conns[conn];
-        let quiet = c.open && c.connected && c.peer_open && c.down.held == 0 && c.up.held == 0 && c.unread.is_empty();
+        let quiet =
+            c.open && c.connected && c.peer_open && c.down.held == 0 && c.up.held == 0 && c.unread.is_empty();
         let idle = c.down.last < self.now && c.up.last < self.now;
         if quiet && idle && c.up.end == End::Open {
             self.totals.sick += 1;

@@ -42,7 +42,6 @@ pub struct Op {
     pub replica: bool,
     /// For each key the state that somebody was sure of when this was sent.
     pub floors: Vec<usize>,
-    pub sent_at: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +173,9 @@ impl Oracle {
             return expect(expected == reply, || format!("expected {expected:?}"));
         }
         if let What::Fails(prefix) = op.what {
-            return expect(reply.error().is_some_and(|e| e.starts_with(prefix)), || format!("expected -{prefix}"));
+            return expect(reply.error().is_some_and(|e| e.starts_with(prefix)), || {
+                format!("expected -{prefix}")
+            });
         }
         match reply.error() {
             Some(error) => self.error(op, &error),
@@ -214,7 +215,9 @@ impl Oracle {
             }
         }
         match (&op.what, reply) {
-            (What::Hello, Value::Map(fields)) => expect(op.resp3 && fields.len() == 14, || "form of HELLO".into()),
+            (What::Hello, Value::Map(fields)) => {
+                expect(op.resp3 && fields.len() == 14, || "form of HELLO".into())
+            }
             (What::Hello, Value::Array(fields)) => {
                 expect(!op.resp3 && fields.len() == 14, || "form of HELLO".into())
             }
@@ -263,10 +266,11 @@ impl Oracle {
         let history = &self.keys[key];
         if self.lossy {
             return match (value, history.kind) {
-                (Value::Bulk(text), Kind::Register) => expect(
-                    token_of(text).is_some_and(|t| history.register_text(t) == *text),
-                    || format!("not a value of {}", history.name),
-                ),
+                (Value::Bulk(text), Kind::Register) => {
+                    expect(token_of(text).is_some_and(|t| history.register_text(t) == *text), || {
+                        format!("not a value of {}", history.name)
+                    })
+                }
                 (Value::Bulk(_), _) => Ok(()),
                 (v, _) => expect(v.is_nil(), || "neither value nor null".into()),
             };

@@ -44,7 +44,8 @@ impl Totals {
     pub fn show_that_it_was_worth_it(&self, seeds: u64) {
         let c = &self.counters;
         if seeds >= 100 {
-            let rare = [c.moved, c.ask, c.retries, c.reply_timeouts, c.protocol_errors, c.output_limit_closes];
+            let rare =
+                [c.moved, c.ask, c.retries, c.reply_timeouts, c.protocol_errors, c.output_limit_closes];
             assert!(rare.iter().all(|n| *n > 0), "something never happened: {self:?}");
             assert!(self.unknown_outcomes > 0 && self.put_out > 0, "something never happened: {self:?}");
         }

@@ -1,7 +1,9 @@
 //! RESP for both ends of the simulation, written without the proxy's own parsers: a fault there must not hide here.
 
+use std::fmt;
+
 /// One whole value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Simple(Vec<u8>),
     Error(Vec<u8>),
@@ -15,6 +17,21 @@ pub enum Value {
     /// Keys and values in turn.
     Map(Vec<Value>),
     Push(Vec<Value>),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |b: &Vec<u8>| String::from_utf8_lossy(&b[..b.len().min(60)]).into_owned();
+        match self {
+            Value::Simple(t) => write!(f, "+{}", text(t)),
+            Value::Error(t) => write!(f, "-{}", String::from_utf8_lossy(t)),
+            Value::Int(n) => write!(f, ":{n}"),
+            Value::Bulk(t) => write!(f, "{:?}", text(t)),
+            Value::Nil2 => f.write_str("nil"),
+            Value::Nil3 => f.write_str("null"),
+            Value::Array(v) | Value::Map(v) | Value::Push(v) => f.debug_list().entries(v).finish(),
+        }
+    }
 }
 
 impl Value {

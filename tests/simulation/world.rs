@@ -164,8 +164,10 @@ impl World {
         assert!(self.engine.is_drained(), "clients are left after the drain timeout");
         let config = &self.mix.config;
         let longest = config.reply_timeout.max(config.connect_timeout).max(config.drain_timeout);
+        let longest = longest.as_micros() as u64 * 2 + 2_000_000;
+        self.run(self.now + longest, |_| false);
         let turns = self.totals.turns;
-        self.run(self.now + longest.as_micros() as u64 * 2 + 2_000_000, |_| false);
+        self.run(self.now + longest, |_| false);
         let turns = self.totals.turns - turns;
         assert!(turns < 100, "{turns} turns although there was nothing to do");
         self.engine.topology(&SlotMap::empty());
