@@ -129,3 +129,21 @@ fn a_part_is_tried_again_although_a_client_that_waited_too_has_left() {
     rig.answer(backend, "$1\r\nv\r\n");
     assert_eq!(rig.replies(), [(second, "$1\r\nv\r\n".to_owned())]);
 }
+
+#[test]
+fn a_client_that_waited_long_for_a_reply_is_not_idle_when_it_comes() {
+    let idle = Duration::from_secs(1);
+    let mut rig = Rig::new(Config { client_idle_timeout: idle, ..Config::for_tests() });
+    let client = rig.client();
+    rig.send(client, GET);
+    let backend = rig.backend();
+    assert_eq!(rig.written(backend), GET);
+    rig.wait(idle * 2);
+    let looks = rig.engine.deadline().map(|t| t.since(rig.now));
+    assert!(looks.is_some_and(|t| t > idle / 2), "the idle timer spins: {looks:?}");
+    rig.answer(backend, "$1\r\nv\r\n");
+    rig.wait(idle);
+    assert_eq!(rig.replies(), [(client, "$1\r\nv\r\n".to_owned())]);
+    rig.wait(idle * 2);
+    assert_eq!(rig.engine.holdings().clients, 0);
+}
