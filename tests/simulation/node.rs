@@ -133,6 +133,8 @@ impl World {
         let (shard, session) = (self.cluster.nodes[node].shard, &self.conns[conn].session);
         let resp3 = session.resp3;
         if self.dice.chance(20 * usize::from(self.mix.redirect_games)) {
+            // The next command may be executed by this very node.
+            self.oracle.bounce(args, self.now);
             return self.game(node, tag);
         }
         if session.readonly
