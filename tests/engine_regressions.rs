@@ -147,3 +147,22 @@ fn a_client_that_waited_long_for_a_reply_is_not_idle_when_it_comes() {
     rig.wait(idle * 2);
     assert_eq!(rig.engine.holdings().clients, 0);
 }
+
+#[test]
+fn a_large_request_may_take_longer_to_send_than_a_reply_may_take() {
+    let timeout = Duration::from_secs(1);
+    let mut rig = Rig::new(Config { reply_timeout: timeout, ..Config::for_tests() });
+    let client = rig.client();
+    rig.send(client, GET);
+    let backend = rig.backend();
+    let mut dirty = Vec::new();
+    for _ in 0..GET.len() {
+        rig.wait(timeout / 2);
+        rig.engine.backend_writable(backend);
+        rig.engine.take_dirty_backends(&mut dirty);
+        rig.engine.backend_written(backend, 1);
+    }
+    assert_eq!(rig.engine.counters().reply_timeouts, 0);
+    rig.wait(timeout * 2);
+    assert_eq!(rig.engine.counters().reply_timeouts, 1);
+}

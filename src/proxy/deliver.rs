@@ -42,6 +42,9 @@ impl Engine {
     pub fn backend_written(&mut self, key: Key<Backend>, n: usize) {
         if let Some(b) = self.backends.get_mut(key) {
             b.dirty = false;
+            if n > 0 && !b.asked() {
+                b.progress = self.now;
+            }
             b.full = n < b.output().len();
             b.window.wrote(n);
         }
