@@ -102,7 +102,8 @@ impl Engine {
         if !b.window.front_written(front.len as usize) {
             return self.surplus(key, data, run);
         }
-        if first == b'-' || !matches!(front.part.owner, Owner::Client(..)) {
+        let odd = first == b'-' || front.part.attempts != 0;
+        if odd || !matches!(front.part.owner, Owner::Client(..)) {
             self.finish_run(data, run);
             return self.unusual(key, front, &data[range]);
         }
@@ -159,8 +160,9 @@ impl Engine {
         }
     }
 
-    /// Errors, parts of split requests, greetings.
+    /// Errors, parts of split requests, parts that were sent again, greetings.
     fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
+        self.wanders_no_more(&front.part, key);
         let verdict = match front.part.owner {
             Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
             _ => Verdict::Reply,

@@ -17,7 +17,8 @@ use crate::resp::{self, encode, Args};
 pub struct Gather {
     /// Whose request.
     pub client: Key<Client>,
-    sequence: Sequence,
+    /// Which of the client's requests.
+    pub sequence: Sequence,
     merge: Split,
     /// Parts that have not been answered.
     missing: usize,
