@@ -154,6 +154,14 @@ impl Oracle {
         }
     }
 
+    /// A slot came back to a node that has refused commands for it: what is under way may be executed in any order.
+    pub fn disorder(&mut self, tag: usize, now: u64) {
+        self.bounced_at = now;
+        let keys = &self.keys;
+        let open = |t: &&mut Token| t.executed == 0 && t.key.is_some_and(|k| keys[k].tag == tag);
+        self.tokens.iter_mut().filter(open).for_each(|t| t.bounced = true);
+    }
+
     pub fn floors(&self, keys: &[usize]) -> Vec<usize> {
         keys.iter().map(|k| self.keys[*k].floor).collect()
     }
