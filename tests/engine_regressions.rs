@@ -230,3 +230,13 @@ fn a_request_does_not_overtake_an_older_one_that_was_sent_again() {
     rig.wait(Duration::from_millis(200));
     assert_eq!(rig.written(owner), SET_2);
 }
+
+#[test]
+fn a_redirected_request_of_a_client_that_has_gone_is_not_sent_again() {
+    let mut rig = Rig::new(Config::for_tests());
+    let (client, backend) = two_in_flight(&mut rig, SET_1, SET_2);
+    rig.engine.client_gone(client);
+    rig.answer(backend, "-MOVED 7629 127.0.0.1:7002\r\n+OK\r\n");
+    assert!(!rig.engine.has_output());
+    assert_eq!(rig.engine.counters().in_flight, 0);
+}

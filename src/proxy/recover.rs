@@ -97,6 +97,10 @@ impl Engine {
         verdict: Verdict<'_>,
         error: &[u8],
     ) {
+        // Nobody is left whose order could be kept.
+        if self.client_of(&part).is_none_or(|k| self.clients.get(k).is_none()) {
+            return self.orphan(&part);
+        }
         part.attempts = part.attempts.saturating_add(1);
         match verdict {
             Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
