@@ -1,0 +1,188 @@
+//! MOVED and ASK: who is asked next, what is learned, and where it ends.
+
+use redis_cluster_proxy::proxy::Hint;
+
+use crate::rig::{cmd, Rig, A, B, C, D, SLOTS_A, SLOTS_B, SLOTS_C};
+
+#[test]
+fn moved_corrects_the_slot_at_once_and_asks_for_the_topology() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["SET", "b", "1"]);
+    rig.node(A).expects(&["SET", "b", "1"]).replies(b"-MOVED 3300 127.0.0.1:7002\r\n");
+    rig.node(B).expects(&["SET", "b", "1"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+    assert_eq!(rig.hints(), [Hint::Moved(3300)]);
+    // The slot is known from now on, and other slots of the node stay where they are.
+    c.sends_cmd(&["GET", "b"]).sends_cmd(&["GET", "hello"]);
+    rig.node(B).expects(&["GET", "b"]).expects_nothing().replies(b"$1\r\n1\r\n");
+    rig.node(A).expects(&["GET", "hello"]).expects_nothing().replies(b"$-1\r\n");
+    c.receives(b"$1\r\n1\r\n$-1\r\n");
+    assert_eq!(rig.hints(), []);
+    assert_eq!(rig.connects(B), 1);
+}
+
+#[test]
+fn moved_to_a_node_that_no_topology_has_named_is_followed() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"-MOVED 3300 127.0.0.1:7004\r\n");
+    rig.node(D).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    c.receives(b"$1\r\n1\r\n");
+    for _ in 0..5 {
+        c.sends_cmd(&["GET", "b"]);
+        rig.node(D).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+        c.receives(b"$1\r\n1\r\n");
+    }
+    assert_eq!(rig.connects(D), 1);
+}
+
+#[test]
+fn addresses_of_every_form_are_understood() {
+    let cases = [
+        (":7004", "127.0.0.1:7004"),
+        ("::1:7004", "[::1]:7004"),
+        ("[2001:db8::7]:7004", "[2001:db8::7]:7004"),
+        ("10.0.0.1:65535", "10.0.0.1:65535"),
+    ];
+    for (named, reached) in cases {
+        let rig = Rig::three();
+        let c = rig.client();
+        c.sends_cmd(&["GET", "b"]);
+        rig.node(A).expects(&["GET", "b"]).replies(format!("-MOVED 3300 {named}\r\n"));
+        rig.node(reached).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+        c.receives(b"$1\r\n1\r\n");
+    }
+}
+
+#[test]
+fn a_host_name_that_the_topology_knows_is_followed() {
+    let mut rig = Rig::with(|_| {});
+    rig.name(D, "redis-3.redis.svc:7004");
+    rig.topology(&[(A, SLOTS_A), (D, SLOTS_B)], &[]);
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"-MOVED 3300 redis-3.redis.svc:7004\r\n");
+    rig.node(D).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    c.receives(b"$1\r\n1\r\n");
+}
+
+/// Resolving names is not the worker's business: the request waits for the topology.
+#[test]
+fn moved_to_an_unknown_host_name_waits_for_the_topology_and_holds_up_nobody() {
+    let mut rig = Rig::three();
+    let (c1, c2) = (rig.client(), rig.client());
+    c1.sends_cmd(&["SET", "b", "1"]);
+    rig.node(A).expects(&["SET", "b", "1"]).replies(b"-MOVED 3300 redis-3:7004\r\n");
+    c1.receives_nothing();
+    assert_eq!(rig.hints(), [Hint::Moved(3300)]);
+    c2.sends_cmd(&["GET", "hello"]);
+    rig.node(A).expects(&["GET", "hello"]).replies(b"$-1\r\n");
+    c2.receives(b"$-1\r\n");
+    rig.name(D, "redis-3:7004");
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    rig.node(D).expects(&["SET", "b", "1"]).replies(b"+OK\r\n");
+    c1.receives(b"+OK\r\n");
+}
+
+#[test]
+fn a_malformed_redirect_is_an_error_like_any_other() {
+    let rig = Rig::three();
+    let c = rig.client();
+    for text in [
+        "MOVED",
+        "MOVED 3300",
+        "MOVED 99999 127.0.0.1:7002",
+        "MOVED 1 nohost",
+        "MOVED x y:1",
+        "ASK",
+        "ASK 1 :",
+    ] {
+        c.sends_cmd(&["GET", "b"]);
+        rig.node(A).expects(&["GET", "b"]).replies(format!("-{text}\r\n"));
+        c.receives(format!("-{text}\r\n"));
+    }
+    assert_eq!(rig.connects(B), 0);
+}
+
+#[test]
+fn ask_sends_asking_and_the_command_back_to_back_and_learns_nothing() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["SET", "b", "1"]);
+    rig.node(A).expects(&["SET", "b", "1"]).replies(b"-ASK 3300 127.0.0.1:7002\r\n");
+    rig.node(B).expects_bytes(b"*1\r\n$6\r\nASKING\r\n").expects(&["SET", "b", "1"]).expects_nothing();
+    rig.node(B).replies(b"+OK\r\n");
+    c.receives_nothing();
+    rig.node(B).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").receives_nothing();
+    c.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    c.receives(b"$1\r\n1\r\n");
+    assert_eq!(rig.hints(), []);
+}
+
+#[test]
+fn nothing_gets_between_asking_and_its_command() {
+    let rig = Rig::three();
+    let (c1, c2) = (rig.client(), rig.client());
+    c1.sends_cmd(&["GET", "b"]);
+    c2.sends_cmd(&["GET", "c"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"-ASK 3300 127.0.0.1:7002\r\n");
+    c2.sends_cmd(&["GET", "c"]);
+    rig.node(B).expects(&["GET", "c"]).expects(&["ASKING"]).expects(&["GET", "b"]).expects(&["GET", "c"]);
+    rig.node(B).replies(b"$1\r\n1\r\n+OK\r\n$1\r\n2\r\n$1\r\n3\r\n");
+    c1.receives(b"$1\r\n2\r\n");
+    c2.receives(b"$1\r\n1\r\n$1\r\n3\r\n");
+}
+
+#[test]
+fn a_node_that_is_only_asked_for_a_migrating_slot_need_not_be_known() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends([cmd(&["GET", "b"]), cmd(&["SET", "b", "1"])].concat());
+    rig.node(A).expects(&["GET", "b"]).expects(&["SET", "b", "1"]);
+    rig.node(A).replies(b"-ASK 3300 127.0.0.1:7004\r\n-ASK 3300 127.0.0.1:7004\r\n");
+    let d = rig.node(D);
+    d.expects(&["ASKING"]).expects(&["GET", "b"]).expects(&["ASKING"]).expects(&["SET", "b", "1"]);
+    d.replies(b"+OK\r\n$-1\r\n+OK\r\n+OK\r\n");
+    c.receives(b"$-1\r\n+OK\r\n");
+}
+
+#[test]
+fn commands_of_one_client_to_one_key_keep_their_order_through_a_move() {
+    let rig = Rig::three();
+    let (c, other) = (rig.client(), rig.client());
+    c.sends([cmd(&["SET", "b", "1"]), cmd(&["SET", "b", "2"]), cmd(&["GET", "c"])].concat());
+    let a = rig.node(A);
+    a.expects(&["SET", "b", "1"]).expects(&["SET", "b", "2"]);
+    rig.node(B).expects(&["GET", "c"]);
+    a.replies(b"-MOVED 3300 127.0.0.1:7003\r\n");
+    // The slot has moved: what the client sends now must not overtake what is still under way to the old owner.
+    c.sends_cmd(&["SET", "b", "3"]);
+    rig.node(C).expects(&["SET", "b", "1"]).expects_nothing();
+    other.sends_cmd(&["SET", "b", "x"]);
+    rig.node(C).expects(&["SET", "b", "x"]).expects_nothing();
+    a.replies(b"-MOVED 3300 127.0.0.1:7003\r\n");
+    rig.node(C).expects(&["SET", "b", "2"]).expects_nothing();
+    rig.node(C).replies(b"+OK\r\n+OK\r\n+OK\r\n");
+    other.receives(b"+OK\r\n");
+    rig.node(C).expects_nothing();
+    rig.node(B).replies(b"$-1\r\n");
+    rig.node(C).expects(&["SET", "b", "3"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n+OK\r\n$-1\r\n+OK\r\n");
+}
+
+#[test]
+fn a_new_topology_makes_a_client_wait_for_what_it_has_in_flight() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["SET", "b", "1"]);
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C), (A, 0..=0)], &[]);
+    c.sends_cmd(&["SET", "b", "2"]);
+    assert_eq!(rig.connects(D), 0);
+    rig.node(A).expects(&["SET", "b", "1"]).replies(b"+OK\r\n");
+    rig.node(D).expects(&["SET", "b", "2"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n+OK\r\n");
+}
