@@ -75,6 +75,28 @@ fn bytes_that_are_no_reply_close_the_connection() {
 }
 
 #[test]
+fn a_late_reply_to_a_client_that_left_reaches_nobody() {
+    let rig = Rig::three();
+    let c1 = rig.client();
+    c1.sends_cmd(&["GET", "b"]).sends_cmd(&["GET", "b"]);
+    let c2 = rig.client();
+    c2.sends_cmd(&["GET", "b"]);
+    c1.resets();
+    // The next client gets the place of the one that left.
+    let c3 = rig.client();
+    c3.sends_cmd(&["GET", "b"]);
+    let a = rig.node(A);
+    (0..4).for_each(|_| {
+        a.expects(&["GET", "b"]);
+    });
+    a.replies(b"$3\r\nold\r\n").replies(b"-MOVED 3300 127.0.0.1:7002\r\n").replies(b"$1\r\n2\r\n$1\r\n3\r\n");
+    c2.receives(b"$1\r\n2\r\n");
+    c3.receives(b"$1\r\n3\r\n");
+    rig.hints();
+    assert_eq!(rig.connects(B), 0);
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_left_at_the_reply_timeout() {
     let rig = Rig::three_with(|c| {
         c.reply_timeout = ms(500);

@@ -166,6 +166,19 @@ fn a_part_that_was_never_written_is_sent_elsewhere() {
 }
 
 #[test]
+fn replies_to_the_parts_of_a_client_that_left_reach_nobody() {
+    let rig = Rig::three();
+    let (c1, c2) = (rig.client(), rig.client());
+    c1.sends_cmd(&["MGET", "a", "b", "c"]);
+    c2.sends_cmd(&["GET", "b"]);
+    rig.node(B).expects(&["mget", "c"]).replies(b"-TRYAGAIN x\r\n");
+    c1.resets();
+    rig.node(A).expects(&["mget", "b"]).expects(&["GET", "b"]).replies(b"*1\r\n$1\r\nX\r\n$1\r\n1\r\n");
+    rig.node(C).expects(&["mget", "a"]).replies(b"-MOVED 15495 127.0.0.1:7001\r\n");
+    c2.receives(b"$1\r\n1\r\n");
+}
+
+#[test]
 fn a_slot_that_nobody_serves_refuses_the_whole_and_nothing_is_sent() {
     let rig = Rig::with(|_| {});
     rig.topology(&[(A, SLOTS_A)], &[]);
