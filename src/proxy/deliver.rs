@@ -4,7 +4,7 @@ use std::mem;
 
 use super::backend::{Backend, State};
 use super::client::Client;
-use super::engine::{Effect, Engine};
+use super::engine::{Alarm, Effect, Engine};
 use super::part::{Greeting, InFlight, Owner, NO_SLOT};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
@@ -201,6 +201,11 @@ impl Engine {
             return;
         }
         debug_assert_eq!(b.state, State::Ready);
+        // From the connect timeout to the reply timeout, which may be the shorter one.
+        let due = self.now.after(b.patience);
+        self.timers.cancel(b.timer);
+        b.progress = self.now;
+        b.timer = self.timers.set(due, Alarm::Backend(key));
         let node = b.node;
         if let Some(n) = self.nodes.get_mut(node) {
             n.succeeded();

@@ -137,6 +137,20 @@ fn a_node_that_does_not_answer_is_left_at_the_reply_timeout() {
     assert_eq!((rig.connects(A), rig.counters().reply_timeouts), (2, 1));
 }
 
+/// The alarm that was set for connecting must not hide the one for the first reply.
+#[test]
+fn the_reply_timeout_of_a_new_connection_is_not_the_connect_timeout() {
+    let rig = Rig::three_with(|c| {
+        c.reply_timeout = ms(200);
+        c.connect_timeout = ms(5000);
+    });
+    let c = rig.client();
+    c.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]);
+    rig.advance_ms(210);
+    c.receives_error("ERR node 127.0.0.1:7001 took too long", &["unknown"]);
+}
+
 #[test]
 fn a_node_that_answers_slowly_but_steadily_is_not_left() {
     let rig = Rig::three_with(|c| c.reply_timeout = ms(500));
