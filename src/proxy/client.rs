@@ -47,6 +47,8 @@ pub struct Client {
     pub barrier: bool,
     /// Whether it is on the dirty list.
     pub dirty: bool,
+    /// Whether it is on the ready list.
+    pub ready: bool,
 }
 
 /// What a client told of itself.
@@ -117,6 +119,7 @@ impl Client {
             paused: false,
             barrier: false,
             dirty: false,
+            ready: false,
         }
     }
 

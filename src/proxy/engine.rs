@@ -241,6 +241,11 @@ impl Engine {
 
     /// Moves the clients whose reading shall go on to `keys`.
     pub fn take_ready(&mut self, keys: &mut Vec<Key<Client>>) {
+        for key in &self.ready {
+            if let Some(c) = self.clients.get_mut(*key) {
+                c.ready = false;
+            }
+        }
         keys.append(&mut self.ready);
     }
 
@@ -256,7 +261,7 @@ impl Engine {
 
     /// Puts a client on the ready list because its caller stopped reading it.
     pub fn read_again(&mut self, key: Key<Client>) {
-        self.ready.push(key);
+        self.make_ready(key);
     }
 
     /// Moves what the caller must do to `effects`, in order.
@@ -344,6 +349,16 @@ impl Engine {
             if !c.dirty {
                 c.dirty = true;
                 self.dirty_clients.push(key);
+            }
+        }
+    }
+
+    /// Puts a client on the ready list, once: each entry is a share of a turn.
+    pub(super) fn make_ready(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            if !c.ready {
+                c.ready = true;
+                self.ready.push(key);
             }
         }
     }

@@ -170,7 +170,7 @@ impl Engine {
                 return (if stop == Intake::Closed { data.len() } else { at }, stop);
             }
             if budget == 0 {
-                self.ready.push(key);
+                self.make_ready(key);
                 return (at, Intake::Paused);
             }
             budget -= 1;
@@ -224,7 +224,7 @@ impl Engine {
         if !stopped && !barrier {
             c.paused = false;
             c.barrier = false;
-            self.ready.push(key);
+            self.make_ready(key);
         }
     }
 

@@ -14,6 +14,42 @@ const PER_TURN: usize = 512;
 const IN_FLIGHT: usize = 4096;
 
 #[test]
+fn a_client_with_100_000_commands_is_paused_and_others_are_served_in_between() {
+    let rig = Rig::three();
+    let (flood, other) = (rig.client(), rig.client());
+    let get = cmd(&["GET", "b"]);
+    rig.turn_by_turn();
+    flood.sends(get.repeat(100_000));
+    other.sends_cmd(&["STRLEN", "b"]);
+    let (mut done, mut turns, mut other_done) = (0, 0, 0);
+    while done < 100_000 {
+        rig.turn();
+        turns += 1;
+        assert!(turns < 10_000, "{done} after {turns} turns");
+        let commands = rig.node(A).takes_commands();
+        let mine = commands.iter().filter(|c| c[0] == b"STRLEN").count();
+        // Two turns of it; the first ones are held back until the node is greeted.
+        let warm = turns > 2;
+        assert!(!warm || commands.len() - mine <= 2 * PER_TURN, "{} commands in two turns", commands.len());
+        rig.node(A).replies(b":1\r\n".repeat(commands.len()));
+        rig.turn();
+        done += flood.takes_received().len() / 4;
+        // In every turn the other client's command goes out with those of the flood.
+        if turns > 2 && flood.unread_len() > 0 {
+            assert!(mine > 0 || other_done == 0, "the other client waits in turn {turns}");
+        }
+        if other.received_len() > 0 {
+            other.receives(b":1\r\n").sends_cmd(&["STRLEN", "b"]);
+            other_done += 1;
+        }
+    }
+    assert!(other_done > 50, "{other_done} replies for the other client");
+    rig.go_on();
+    rig.leave_unfinished();
+    rig.node(A).takes_commands();
+}
+
+#[test]
 fn requests_in_flight_of_one_client_are_bounded() {
     let rig = Rig::three();
     let c = rig.client();
@@ -49,6 +85,27 @@ fn bytes_in_flight_of_one_client_are_bounded() {
         done += held;
     }
     c.receives(b"+OK\r\n".repeat(20));
+}
+
+/// What the proxy answers itself has the same share of a turn, however often its client was put off before.
+#[test]
+fn a_flood_of_local_commands_has_the_same_share_of_every_turn() {
+    let rig = Rig::three();
+    let (flood, other) = (rig.client(), rig.client());
+    rig.turn_by_turn();
+    flood.sends(b"PING\r\n".repeat(20_000));
+    let mut done = 0;
+    for turn in 0..100 {
+        other.sends(b"PING\r\n");
+        rig.turn();
+        other.receives(b"+PONG\r\n");
+        let now = flood.takes_received().len() / 7;
+        // In the first turn it is handed in by the read and by the ready list.
+        assert!(now <= PER_TURN * 2, "{now} commands in turn {turn}");
+        done += now;
+    }
+    assert_eq!(done, 20_000);
+    rig.go_on();
 }
 
 #[test]
