@@ -244,6 +244,18 @@ fn an_orderly_stop_lets_every_client_finish() {
 }
 
 #[test]
+fn an_orderly_stop_takes_in_what_has_arrived() {
+    let rig = Rig::three();
+    let c = rig.client();
+    rig.turn_by_turn();
+    c.sends([&b"PING\r\n".repeat(2000)[..], b"*1\r\n$4\r\nPI"].concat());
+    rig.turn();
+    rig.drain();
+    rig.go_on();
+    c.receives(b"+PONG\r\n".repeat(2000)).is_closed();
+}
+
+#[test]
 fn an_orderly_stop_ends_at_the_drain_timeout() {
     let rig = Rig::three_with(|c| c.drain_timeout = ms(700));
     let c = rig.client();
