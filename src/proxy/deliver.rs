@@ -5,7 +5,7 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine};
-use super::part::{Greeting, InFlight, Owner, NO_SLOT};
+use super::part::{Greeting, InFlight, Owner};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
@@ -168,9 +168,7 @@ impl Engine {
             _ => Verdict::Reply,
         };
         let Some(b) = self.backends.get_mut(key) else { return };
-        if verdict == Verdict::Reply
-            || (front.part.slot == NO_SLOT && !matches!(verdict, Verdict::Retry { .. }))
-        {
+        if verdict == Verdict::Reply {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
             return match front.part.owner {

@@ -102,6 +102,10 @@ impl Engine {
             return self.orphan(&part);
         }
         part.attempts = part.attempts.saturating_add(1);
+        if let (Verdict::Redirect(target), NO_SLOT) = (verdict, part.slot) {
+            // The node has found a key where the proxy has not, see `KeyError::Unroutable`.
+            part.slot = target.slot;
+        }
         match verdict {
             Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
                 self.counters.moved += 1;
