@@ -375,6 +375,10 @@ impl Engine {
         self.counters.proxy_errors += 1;
         let mut text = Vec::new();
         match error {
+            // A redirect means nothing to a client that knows one server only.
+            Some(error) if matches!(redirect::verdict(error), Verdict::Redirect(_)) => {
+                errors::redirected(&mut text, part.slot, self.age(part));
+            }
             Some(error) => text.extend_from_slice(error),
             None => errors::gave_up(&mut text, part.slot, self.age(part)),
         }
