@@ -297,7 +297,10 @@ impl Engine {
         if active.parked.is_empty() || active.parked_timer != Key::NONE {
             return;
         }
-        let full = (FIRST_PAUSE_MS << active.parked_tries.min(10)).min(LONGEST_PAUSE_MS);
+        // A part that is sent each time and comes back each time waits longer, too.
+        let sent = active.parked.front().map_or(0, |p| u32::from(p.part.attempts.saturating_sub(1)));
+        let tries = active.parked_tries.max(sent);
+        let full = (FIRST_PAUSE_MS << tries.min(10)).min(LONGEST_PAUSE_MS);
         active.parked_tries = active.parked_tries.saturating_add(1);
         let pause = full / 2 + self.random.below(full / 2 + 1);
         active.parked_timer =

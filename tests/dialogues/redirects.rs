@@ -86,6 +86,48 @@ fn moved_to_an_unknown_host_name_waits_for_the_topology_and_holds_up_nobody() {
     c1.receives(b"+OK\r\n");
 }
 
+/// A client that knows nothing of clusters must never see a redirect, not even when nothing else is left to say.
+#[test]
+fn a_redirect_that_leads_nowhere_ends_in_an_error_that_is_none() {
+    for redirect in ["MOVED 3300 nowhere:7004", "MOVED 3300 ?:7004", "ASK 3300 nowhere:7004"] {
+        let rig = Rig::three_with(|c| c.retry_timeout = std::time::Duration::from_millis(400));
+        let c = rig.client();
+        c.sends_cmd(&["GET", "b"]);
+        let mut tries = 0;
+        for _ in 0..600 {
+            if rig.node(A).received_len() > 0 {
+                rig.node(A).expects(&["GET", "b"]).replies(format!("-{redirect}\r\n"));
+                tries += 1;
+            }
+            rig.advance_ms(1);
+        }
+        assert!((3..40).contains(&tries), "{tries} tries in 400 ms");
+        c.receives_error("CLUSTERDOWN", &["3300"]).receives_nothing();
+    }
+}
+
+#[test]
+fn two_nodes_that_send_to_each_other_are_asked_less_and_less_until_the_retry_timeout() {
+    let rig = Rig::three();
+    let c = rig.client();
+    let begin = rig.now_ms();
+    c.sends_cmd(&["SET", "b", "1"]);
+    let mut asked = 0;
+    while c.received_len() == 0 {
+        assert!(rig.now_ms() - begin < 11_000, "no end after {asked} redirects");
+        for (node, other) in [(A, B), (B, A)] {
+            if rig.open(node) > 0 && rig.node(node).received_len() > 0 {
+                asked += 1;
+                rig.node(node).expects(&["SET", "b", "1"]).replies(format!("-MOVED 3300 {other}\r\n"));
+            }
+        }
+        rig.advance_ms(1);
+    }
+    c.receives_error("CLUSTERDOWN", &["3300"]);
+    assert!(rig.now_ms() - begin >= 10_000);
+    assert!((50..400).contains(&asked), "asked {asked} times in ten seconds");
+}
+
 #[test]
 fn a_malformed_redirect_is_an_error_like_any_other() {
     let rig = Rig::three();
@@ -148,6 +190,30 @@ fn a_node_that_is_only_asked_for_a_migrating_slot_need_not_be_known() {
     d.expects(&["ASKING"]).expects(&["GET", "b"]).expects(&["ASKING"]).expects(&["SET", "b", "1"]);
     d.replies(b"+OK\r\n$-1\r\n+OK\r\n+OK\r\n");
     c.receives(b"$-1\r\n+OK\r\n");
+}
+
+/// The importing node has closed the slot again, or has not opened it yet: it sends back to the owner.
+#[test]
+fn ask_and_moved_in_turn_come_to_an_end() {
+    let rig = Rig::three();
+    let c = rig.client();
+    let begin = rig.now_ms();
+    c.sends_cmd(&["GET", "b"]);
+    let mut asked = 0;
+    while c.received_len() == 0 {
+        assert!(rig.now_ms() - begin < 11_000, "no end after {asked} redirects");
+        if rig.node(A).received_len() > 0 {
+            asked += 1;
+            rig.node(A).expects(&["GET", "b"]).replies(b"-ASK 3300 127.0.0.1:7002\r\n");
+        }
+        if rig.open(B) > 0 && rig.node(B).received_len() > 0 {
+            rig.node(B).expects(&["ASKING"]).expects(&["GET", "b"]);
+            rig.node(B).replies(b"+OK\r\n-MOVED 3300 127.0.0.1:7001\r\n");
+        }
+        rig.advance_ms(1);
+    }
+    c.receives_error("CLUSTERDOWN", &["3300"]);
+    assert!((50..400).contains(&asked), "asked {asked} times in ten seconds");
 }
 
 #[test]

@@ -33,6 +33,29 @@ fn what_was_not_executed_is_tried_again_until_it_is() {
 }
 
 #[test]
+fn after_the_retry_timeout_the_nodes_own_error_is_passed_on() {
+    for (error, _) in NOT_EXECUTED {
+        let rig = Rig::three_with(|c| c.retry_timeout = Duration::from_secs(2));
+        let c = rig.client();
+        c.sends_cmd(&["SET", "b", "1"]);
+        let begin = rig.now_ms();
+        let mut tries = 0;
+        while c.received_len() == 0 {
+            assert!(rig.now_ms() - begin < 2200, "{error}: no end after {tries} tries");
+            if rig.node(A).received_len() > 0 {
+                tries += 1;
+                rig.node(A).expects(&["SET", "b", "1"]).replies(format!("-{error}\r\n"));
+            }
+            rig.advance_ms(1);
+        }
+        c.receives(format!("-{error}\r\n"));
+        assert!(rig.now_ms() - begin >= 2000);
+        // Pauses grow: a node in trouble is not asked every other millisecond by everybody.
+        assert!((10..80).contains(&tries), "{error}: {tries} tries in two seconds");
+    }
+}
+
+#[test]
 fn what_a_node_has_refused_for_good_is_passed_on_at_once() {
     let rig = Rig::three();
     let c = rig.client();
