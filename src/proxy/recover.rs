@@ -130,7 +130,12 @@ impl Engine {
                 if refresh {
                     self.effects.push(Effect::Refresh(Hint::Unserved));
                 }
-                self.park(part, request, Some(error));
+                if part.kind.replica && part.attempts == 1 {
+                    // The next try goes to the primary, which has no part in this replica's trouble.
+                    self.follow(part, request, error);
+                } else {
+                    self.park(part, request, Some(error));
+                }
             }
             Verdict::Reply => self.answer(&part, error),
         }

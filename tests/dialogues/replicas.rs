@@ -123,6 +123,19 @@ fn a_replica_that_cannot_be_reached_is_replaced_by_the_primary() {
     assert!(rig.connects(R1) < 5);
 }
 
+/// Nothing is in the way of asking the primary at once.
+#[test]
+fn a_replica_that_is_loading_or_cut_off_is_replaced_by_the_primary_at_once() {
+    for error in ["LOADING x", "MASTERDOWN x", "CLUSTERDOWN x"] {
+        let rig = with_one_replica();
+        let c = rig.client();
+        c.sends_cmd(&["GET", "b"]);
+        rig.replica(R1).expects(&["GET", "b"]).replies(format!("-{error}\r\n"));
+        rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+        c.receives(b"$-1\r\n");
+    }
+}
+
 #[test]
 fn a_read_in_flight_at_a_lost_replica_is_asked_of_the_primary() {
     let rig = with_one_replica();
