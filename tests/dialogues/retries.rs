@@ -121,6 +121,23 @@ fn an_asked_command_that_must_wait_begins_again_at_the_owner() {
     c.receives(b":2\r\n");
 }
 
+/// Different nodes may put off an earlier and a later command of one client to one key.
+#[test]
+fn commands_put_off_by_different_nodes_are_sent_in_the_clients_order() {
+    let rig = Rig::three();
+    rig.by_hand(D);
+    let c = rig.client();
+    c.sends([cmd(&["SET", "b", "1"]), cmd(&["SET", "b", "2"])].concat());
+    rig.node(A).expects(&["SET", "b", "1"]).expects(&["SET", "b", "2"]);
+    rig.node(A).replies(b"-MOVED 3300 127.0.0.1:7004\r\n");
+    // The second one is put off by the old owner before the first one comes back from the new one.
+    rig.node(A).replies(b"-CLUSTERDOWN The cluster is down\r\n");
+    rig.node(D).refuses_connect();
+    rig.topology(&[(B, 0..=16383)], &[]);
+    rig.node(B).expects(&["SET", "b", "1"]).expects(&["SET", "b", "2"]).replies(b"+OK\r\n+OK\r\n");
+    c.receives(b"+OK\r\n+OK\r\n");
+}
+
 /// What one client left behind must not keep the next one from being served.
 #[test]
 fn a_client_that_leaves_while_it_waits_does_not_stop_the_next_one() {
