@@ -47,7 +47,7 @@ impl Gather {
     /// Takes in the reply of part `index`. True when it was the last one missing.
     fn take(&mut self, index: u16, reply: &[u8]) -> bool {
         self.missing -= 1;
-        if reply.first() == Some(&b'-') {
+        if reply.first().is_some_and(|b| resp::is_error(*b)) {
             self.error.get_or_insert_with(|| reply.to_vec());
         } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
             let mut error = Vec::new();

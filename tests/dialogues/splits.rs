@@ -111,6 +111,21 @@ fn a_part_answered_in_a_strange_form_is_an_error() {
 }
 
 #[test]
+fn resp3_parts_keep_their_nulls_and_their_long_errors() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["HELLO", "3"]).takes_received();
+    c.sends_cmd(&["MGET", "b", "c"]);
+    rig.resp3(A).expects(&["mget", "b"]).replies(b"*1\r\n_\r\n");
+    rig.resp3(B).expects(&["mget", "c"]).replies(b"*1\r\n$1\r\n1\r\n");
+    c.receives(b"*2\r\n_\r\n$1\r\n1\r\n");
+    c.sends_cmd(&["MGET", "b", "c"]);
+    rig.resp3(A).expects(&["mget", "b"]).replies(b"!6\r\nERR no\r\n");
+    rig.resp3(B).expects(&["mget", "c"]).replies(b"*1\r\n$1\r\n1\r\n");
+    c.receives(b"!6\r\nERR no\r\n");
+}
+
+#[test]
 fn only_the_redirected_part_moves_and_the_request_keeps_its_place() {
     let rig = Rig::three();
     let c = rig.client();
