@@ -304,13 +304,18 @@ impl Engine {
         for key in self.backends.keys() {
             let Some(b) = self.backends.get_mut(key) else { continue };
             if b.kind.replica || self.nodes.is_primary(b.node) {
+                b.patience = self.config.reply_timeout;
                 continue;
             }
             if b.state == State::Connecting {
                 self.lose_backend(key, Loss::Demoted);
                 continue;
             }
-            b.patience = b.patience.min(DEMOTED_PATIENCE);
+            if b.patience <= DEMOTED_PATIENCE {
+                // Its time runs already; the same topology comes again and again.
+                continue;
+            }
+            b.patience = DEMOTED_PATIENCE;
             b.progress = self.now;
             let due = self.now.after(b.patience);
             self.timers.cancel(b.timer);

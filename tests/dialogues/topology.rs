@@ -80,6 +80,24 @@ fn a_topology_undoes_what_a_confused_node_said() {
     c.receives(b"$-1\r\n");
 }
 
+/// The old primary may be dead, which its connection does not show.
+#[test]
+fn a_demoted_primary_has_half_a_second_for_what_it_was_asked() {
+    let rig = Rig::three();
+    let (reader, writer) = (rig.client(), rig.client());
+    reader.sends_cmd(&["GET", "b"]);
+    writer.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["GET", "b"]).expects(&["INCR", "b"]);
+    // The same news may come again and again: each is no reason to wait longer.
+    for _ in 0..6 {
+        rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+        rig.advance_ms(100);
+    }
+    writer.receives_error("ERR node 127.0.0.1:7001 took too long", &["unknown"]);
+    rig.node(D).expects(&["GET", "b"]).expects_nothing().replies(b"$-1\r\n");
+    reader.receives(b"$-1\r\n");
+}
+
 #[test]
 fn a_demoted_primary_that_answers_in_time_is_heard() {
     let rig = Rig::three();
@@ -90,6 +108,24 @@ fn a_demoted_primary_that_answers_in_time_is_heard() {
     rig.node(A).expects(&["INCR", "b"]).replies(b":1\r\n");
     c.receives(b":1\r\n");
     rig.advance_ms(5000);
+}
+
+#[test]
+fn a_primary_that_was_demoted_once_has_all_its_time_again_when_it_is_back() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]).replies(b":1\r\n");
+    c.receives(b":1\r\n");
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+    rig.advance_ms(2000);
+    rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(D, A)]);
+    c.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]);
+    rig.advance_ms(3000);
+    c.receives_nothing();
+    rig.node(A).replies(b":2\r\n");
+    c.receives(b":2\r\n");
 }
 
 #[test]
