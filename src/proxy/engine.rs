@@ -298,12 +298,12 @@ impl Engine {
         self.clients.is_empty()
     }
 
-    /// Backends to nodes that own nothing any more: what waits there for a connect is routed anew at once, and what waits
+    /// Backends to nodes that have lost all they owned: what waits there for a connect is routed anew at once, and what waits
     /// for a reply is given up soon, as the node may have lost its slots because it is dead.
     fn hurry_demoted(&mut self) {
         for key in self.backends.keys() {
             let Some(b) = self.backends.get_mut(key) else { continue };
-            if b.kind.replica || self.nodes.is_primary(b.node) {
+            if b.kind.replica || !self.nodes.is_demoted(b.node) {
                 b.patience = self.config.reply_timeout;
                 continue;
             }

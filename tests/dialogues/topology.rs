@@ -140,6 +140,25 @@ fn a_connect_to_a_node_that_lost_its_slots_is_not_waited_for() {
     assert_eq!(rig.open(A), 0);
 }
 
+/// It owns nothing yet, which does not mean that it has lost anything.
+#[test]
+fn a_node_that_is_about_to_get_a_slot_has_all_its_time() {
+    let rig = Rig::three();
+    rig.by_hand(D);
+    let c = rig.client();
+    let same = || rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    c.sends_cmd(&["SET", "b", "1"]);
+    rig.node(A).expects(&["SET", "b", "1"]).replies(b"-ASK 3300 127.0.0.1:7004\r\n");
+    same();
+    rig.node(D).accepts().greets().expects(&["ASKING"]).expects(&["SET", "b", "1"]);
+    same();
+    rig.advance_ms(3000);
+    c.receives_nothing();
+    rig.node(D).replies(b"+OK\r\n+OK\r\n");
+    c.receives(b"+OK\r\n");
+    assert_eq!(rig.connects(D), 1);
+}
+
 #[test]
 fn commands_without_a_key_avoid_a_primary_that_cannot_be_reached() {
     let rig = Rig::three_with(|c| c.retry_timeout = Duration::from_secs(2));
