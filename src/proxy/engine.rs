@@ -303,6 +303,8 @@ impl Engine {
     fn hurry_demoted(&mut self) {
         for key in self.backends.keys() {
             let Some(b) = self.backends.get_mut(key) else { continue };
+            // A node that was removed may be back before its last reply was.
+            b.retired &= self.nodes.get(b.node).is_none_or(|n| !n.listed);
             if b.kind.replica || !self.nodes.is_demoted(b.node) {
                 b.patience = self.config.reply_timeout;
                 continue;

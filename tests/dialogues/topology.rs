@@ -68,6 +68,23 @@ fn nodes_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
+fn a_removed_node_that_returns_is_used_again() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+    for _ in 0..2 {
+        c.sends_cmd(&["GET", "b"]);
+        rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+        c.receives(b"$-1\r\n");
+    }
+    assert_eq!(rig.connects(A), 1);
+}
+
+#[test]
 fn a_topology_undoes_what_a_confused_node_said() {
     let rig = Rig::three();
     let c = rig.client();
