@@ -208,6 +208,11 @@ impl Nodes {
     /// Takes over a published topology. Returns the nodes that it does not list.
     pub fn replace(&mut self, map: &SlotMap) -> Vec<Key<Node>> {
         let keys: Vec<Key<Node>> = map.nodes.iter().map(|n| self.at(n.addr, &n.name)).collect();
+        for (key, info) in keys.iter().zip(&map.nodes) {
+            if let Some(n) = self.nodes.get_mut(*key) {
+                n.name.clone_from(&info.name);
+            }
+        }
         for node in self.nodes.keys() {
             if let Some(n) = self.nodes.get_mut(node) {
                 n.listed = keys.contains(&node);

@@ -97,6 +97,18 @@ fn a_topology_undoes_what_a_confused_node_said() {
     c.receives(b"$-1\r\n");
 }
 
+#[test]
+fn a_node_is_known_by_the_name_that_it_has_now() {
+    let mut rig = Rig::three();
+    rig.name(B, "redis-1:7002");
+    rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"-MOVED 3300 redis-1:7002\r\n");
+    rig.node(B).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+}
+
 /// The old primary may be dead, which its connection does not show.
 #[test]
 fn a_demoted_primary_has_half_a_second_for_what_it_was_asked() {
