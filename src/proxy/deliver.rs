@@ -189,8 +189,15 @@ impl Engine {
 
     /// A greeting was answered.
     fn greeting(&mut self, key: Key<Backend>, greeting: Greeting, frame: &[u8]) {
-        // Without a password CLIENT SETNAME is what tells that the node wants one; other errors of it do not matter.
-        let matters = greeting != Greeting::Name || frame.starts_with(b"-NOAUTH");
+        // A node that is full says so to whatever came first, and closes; nothing was executed.
+        if frame.starts_with(b"-ERR max number of clients") {
+            let text = String::from_utf8_lossy(frame);
+            return self.lose_backend(key, Loss::Closed(text.trim_end().to_owned()));
+        }
+        // CLIENT SETNAME is what tells that the node wants a password where there is none, or nobody from outside; other
+        // errors of it do not matter.
+        let matters =
+            greeting != Greeting::Name || frame.starts_with(b"-NOAUTH") || frame.starts_with(b"-DENIED");
         if frame.first() == Some(&b'-') && matters {
             return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
         }

@@ -178,3 +178,35 @@ fn a_node_that_forbids_client_setname_is_used_all_the_same() {
     b.expects(&["SET", "c", "1"]).replies(b"+OK\r\n");
     c.receives(b"+OK\r\n");
 }
+
+/// Such a node says so when it accepts and closes at once; it has executed nothing.
+#[test]
+fn a_node_that_is_full_is_tried_again_and_gets_no_data() {
+    for full in [
+        &b"-ERR max number of clients reached\r\n"[..],
+        b"-ERR max number of clients + cluster connections reached\r\n",
+    ] {
+        let rig = Rig::three();
+        rig.by_hand(B);
+        let c = rig.client();
+        c.sends_cmd(&["SET", "c", "1"]);
+        rig.node(B).accepts().expects(&["CLIENT", "SETNAME", "redis-cluster-proxy"]).replies(full);
+        c.receives_nothing();
+        assert_eq!(rig.open(B), 0);
+        rig.accept_connects(B);
+        rig.advance_ms(100);
+        rig.node(B).expects(&["SET", "c", "1"]).replies(b"+OK\r\n");
+        c.receives(b"+OK\r\n");
+    }
+}
+
+#[test]
+fn a_node_in_protected_mode_is_named() {
+    let rig = Rig::three();
+    rig.by_hand(B);
+    let c = rig.client();
+    c.sends_cmd(&["SET", "c", "1"]);
+    rig.node(B).accepts().expects(&["CLIENT", "SETNAME", "redis-cluster-proxy"]);
+    rig.node(B).replies(b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n");
+    c.receives_error("ERR the proxy could not log in to node 127.0.0.1:7002", &["DENIED"]);
+}
