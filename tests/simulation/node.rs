@@ -168,7 +168,7 @@ impl World {
             None => return Some(self.redirect("MOVED", node, tag, slot.owner)),
             Some(moving) => {
                 let target = is_primary && moving.to == shard;
-                if !owner && !(target && asking) {
+                if !(owner || target && asking) {
                     return Some(self.redirect("MOVED", node, tag, slot.owner));
                 }
                 let exists = |k: &Option<usize>| {
