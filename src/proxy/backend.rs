@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::client::Client;
 use super::engine::Alarm;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
@@ -26,15 +27,18 @@ pub struct Kind {
     pub resp3: bool,
     /// Has sent READONLY: may be asked for keys of its primary.
     pub replica: bool,
+    /// Belongs to one client for a while: what it sends may wait at the node, or must meet state kept there.
+    pub dedicated: bool,
 }
 
 impl Kind {
-    /// How many kinds there are.
+    /// How many kinds of shared backends there are.
     pub const COUNT: usize = 4;
 
-    /// A number below [`Kind::COUNT`].
+    /// A number below [`Kind::COUNT`] for each kind of shared backend.
     #[inline]
     pub fn index(self) -> usize {
+        debug_assert!(!self.dedicated);
         usize::from(self.resp3) + 2 * usize::from(self.replica)
     }
 }
@@ -50,7 +54,7 @@ pub enum State {
     Ready,
 }
 
-/// A shared backend.
+/// A connection to a node, shared by many clients or lent to one.
 #[derive(Debug)]
 pub struct Backend {
     /// Whose it is.
@@ -77,6 +81,10 @@ pub struct Backend {
     pub dirty: bool,
     /// The socket took less than it was offered; its next writable event marks the backend.
     pub full: bool,
+    /// The client that a dedicated backend is lent to; [`Key::NONE`] while it idles in its node's pool.
+    pub user: Key<Client>,
+    /// What a node said of a command of the transaction that is being queued there, if it refused one.
+    pub block_error: Option<Box<[u8]>>,
     /// Takes no new parts; closed when the last one is answered.
     pub retired: bool,
 }
@@ -97,6 +105,8 @@ impl Backend {
             patience: config.reply_timeout,
             dirty: false,
             full: false,
+            user: Key::NONE,
+            block_error: None,
             retired: false,
         };
         b.greet(&config.password);
@@ -151,6 +161,18 @@ impl Backend {
         self.fifo.push_back(InFlight { part, len: bytes.len() as u32 });
     }
 
+    /// Appends a transaction: MULTI, its commands and EXEC are `commands` in all, `bytes` together. Each is answered by a
+    /// frame of its own, only the last one belongs to the part.
+    pub fn push_block(&mut self, part: Part, bytes: &[u8], commands: usize, now: Time) {
+        if self.fifo.is_empty() {
+            self.progress = now;
+        }
+        for _ in 1..commands {
+            self.fifo.push_back(InFlight { part: Part { owner: Owner::Step, ..part }, len: 0 });
+        }
+        self.push(part, bytes, now);
+    }
+
     fn greetings(&self) -> usize {
         self.fifo.iter().filter(|f| matches!(f.part.owner, Owner::Handshake(_))).count()
     }
@@ -175,7 +197,7 @@ impl Backend {
         encode::request(self.window.tail(), args);
         let len = (self.window.end() - start) as u32;
         let owner = Owner::Handshake(greeting);
-        let part = Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind };
+        let part = Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind, block: false };
         self.fifo.push_back(InFlight { part, len });
     }
 }

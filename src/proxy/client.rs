@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use super::backend::Backend;
 use super::engine::Alarm;
+use super::lease::Lease;
+use super::multi::Multi;
 use super::order::ReplyOrder;
 use super::recover::Parked;
 use crate::base::arena::Key;
@@ -27,6 +29,10 @@ pub struct Client {
     pub active: Option<Box<Active>>,
     /// What it told of itself; rarely anything.
     pub labels: Option<Box<Labels>>,
+    /// Its transaction, from MULTI to EXEC.
+    pub multi: Option<Box<Multi>>,
+    /// Its claim to a backend of its own.
+    pub lease: Option<Box<Lease>>,
     /// The routing epoch of its requests in flight.
     pub epoch: u32,
     /// Idle timeout.
@@ -109,6 +115,8 @@ impl Client {
             peer,
             active: None,
             labels: None,
+            multi: None,
+            lease: None,
             epoch: 0,
             timer: Key::NONE,
             heard: now,

@@ -163,17 +163,24 @@ impl Engine {
     /// Errors, parts of split requests, parts that were sent again, greetings.
     fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
         self.wanders_no_more(&front.part, key);
+        let Some(b) = self.backends.get_mut(key) else { return };
+        // EXEC only says that a command was refused; why is what the node said of that command.
+        let last = front.part.block && !matches!(front.part.owner, Owner::Step);
+        let refusal = if last { b.block_error.take() } else { None };
+        let refusal = refusal.filter(|_| frame.starts_with(b"-EXECABORT"));
         let verdict = match front.part.owner {
-            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
+            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(refusal.as_deref().unwrap_or(frame)),
             _ => Verdict::Reply,
         };
-        let Some(b) = self.backends.get_mut(key) else { return };
         if verdict == Verdict::Reply {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
             return match front.part.owner {
                 Owner::Handshake(greeting) => self.greeting(key, greeting, frame),
-                Owner::Asking => {}
+                Owner::Step if resp::is_error(frame[0]) => {
+                    b.block_error.get_or_insert_with(|| frame.into());
+                }
+                Owner::Nobody | Owner::Step => {}
                 _ => self.answer(&front.part, frame),
             };
         }
@@ -230,6 +237,9 @@ impl Engine {
         let Some(b) = self.backends.get_mut(key) else { return };
         b.progress = now;
         b.window.tidy();
+        if b.kind.dedicated && b.fifo.is_empty() {
+            return self.dedicated_settled(key);
+        }
         if b.retired && b.fifo.is_empty() {
             let node = b.node;
             self.drop_backend(key);
@@ -248,11 +258,14 @@ impl Engine {
 
     /// Takes a backend that has gone out of its node.
     pub(super) fn unlink(&mut self, b: &Backend, key: Key<Backend>) {
-        if let Some(n) = self.nodes.get_mut(b.node) {
-            let place = &mut n.shared[b.kind.index()];
-            if *place == key {
-                *place = Key::NONE;
-            }
+        let Some(n) = self.nodes.get_mut(b.node) else { return };
+        if b.kind.dedicated {
+            n.idle.retain(|k| *k != key);
+            return;
+        }
+        let place = &mut n.shared[b.kind.index()];
+        if *place == key {
+            *place = Key::NONE;
         }
     }
 }

@@ -13,9 +13,12 @@
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover` | redirects, waiting parts, lost backends |
 //! | `fan` | commands split by slot and merged |
+//! | `multi` | transactions |
+//! | `lease`, `blocking` | backends lent to one client; commands that wait |
 //! | `session`, `info`, `errors` | what the proxy answers itself |
 
 mod backend;
+mod blocking;
 mod client;
 mod deliver;
 mod dispatch;
@@ -24,6 +27,8 @@ mod errors;
 mod fan;
 mod info;
 mod intake;
+mod lease;
+mod multi;
 mod nodes;
 mod order;
 mod part;

@@ -24,6 +24,8 @@ pub struct Node {
     pub name: String,
     /// Shared backends by [`Kind::index`]; [`Key::NONE`] where there is none.
     pub shared: [Key<Backend>; Kind::COUNT],
+    /// Dedicated backends that are lent to nobody.
+    pub idle: Vec<Key<Backend>>,
     /// Whether the present topology lists it.
     pub listed: bool,
     /// Whether it owned slots before the present topology.
@@ -38,7 +40,7 @@ impl Node {
     fn new(addr: SocketAddr, name: String) -> Self {
         let shared = [Key::NONE; Kind::COUNT];
         let closed_until = Time::default();
-        Node { addr, name, shared, listed: false, owned: false, failures: 0, closed_until }
+        Node { addr, name, shared, idle: Vec::new(), listed: false, owned: false, failures: 0, closed_until }
     }
 
     /// How long until a connect may be tried; `None` when it may now.
@@ -241,7 +243,7 @@ impl Nodes {
 
     /// Forgets a node that is not listed and has no backends any more.
     pub fn forget(&mut self, key: Key<Node>) {
-        let unused = |n: &Node| !n.listed && n.shared.iter().all(|b| *b == Key::NONE);
+        let unused = |n: &Node| !n.listed && n.idle.is_empty() && n.shared.iter().all(|b| *b == Key::NONE);
         if !self.nodes.get(key).is_some_and(unused) || self.is_primary(key) {
             return;
         }

@@ -106,6 +106,16 @@ impl Engine {
             // The node has found a key where the proxy has not, see `KeyError::Unroutable`.
             part.slot = target.slot;
         }
+        if part.kind.dedicated {
+            return self.redirect_dedicated(from, part, request, verdict, error);
+        }
+        // ASKING holds for one command only, so a transaction waits until its slot has moved.
+        let verdict = match verdict {
+            Verdict::Redirect(target) if part.block && target.kind == RedirectKind::Ask => {
+                Verdict::Retry { refresh: false }
+            }
+            verdict => verdict,
+        };
         match verdict {
             Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
                 self.counters.moved += 1;
@@ -217,6 +227,7 @@ impl Engine {
         self.counters.backend_failures += 1;
         self.effects.push(Effect::CloseBackend(key));
         let name = self.node_lost(b.node, &b, &loss);
+        self.lease_lost(&b);
         let repeat = self.repeatable(&b);
         for (i, InFlight { part, len }) in mem::take(&mut b.fifo).into_iter().enumerate() {
             self.wanders_no_more(&part, key);
@@ -232,7 +243,36 @@ impl Engine {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
-            Owner::Handshake(_) | Owner::Asking => {}
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step => {}
+        }
+    }
+
+    /// A node let go of a part on a dedicated backend. A blocked client goes where the slot is; a transaction is answered
+    /// as if a watched key had changed, because at the slot's new node nobody watches.
+    fn redirect_dedicated(
+        &mut self,
+        from: Key<Node>,
+        mut part: Part,
+        request: &[u8],
+        verdict: Verdict<'_>,
+        error: &[u8],
+    ) {
+        if let Verdict::Redirect(target) = verdict {
+            self.effects.push(Effect::Refresh(Hint::Moved(target.slot)));
+            if let (RedirectKind::Moved, Some(node)) = (target.kind, self.target_node(from, &target)) {
+                self.counters.moved += 1;
+                self.nodes.correct(target.slot, node);
+            }
+        }
+        if part.block {
+            return self.answer_null_array(&part);
+        }
+        if let Some(request) = self.reissue(&mut part, request) {
+            let moved = matches!(verdict, Verdict::Redirect(target) if target.kind == RedirectKind::Moved);
+            match moved && part.attempts <= QUICK_REDIRECTS {
+                true => self.send(part, &request),
+                false => self.park(part, &request, Some(error)),
+            }
         }
     }
 
@@ -268,7 +308,7 @@ impl Engine {
             Ok(backend) => {
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
-                let swallowed = Part { owner: Owner::Asking, slot: NO_SLOT, attempts: 0, ..part };
+                let swallowed = Part { owner: Owner::Nobody, slot: NO_SLOT, attempts: 0, ..part };
                 self.push(backend, swallowed, &asking);
                 self.push(backend, part, request);
             }
@@ -324,7 +364,7 @@ impl Engine {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
-            Owner::Handshake(_) | Owner::Asking => 0,
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step => 0,
         }
     }
 
@@ -370,7 +410,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Asking => None,
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step => None,
         }
     }
 
@@ -431,6 +471,14 @@ impl Engine {
         match loss {
             Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
                 errors::misconfigured(&mut text, node, answer);
+            }
+            _ if part.block && part.kind.dedicated && !sent => return self.answer_null_array(&part),
+            _ if part.kind.dedicated && !part.block => {
+                part.attempts = part.attempts.saturating_add(1);
+                if let Some(request) = self.reissue(&mut part, request) {
+                    self.park(part, &request, None);
+                }
+                return;
             }
             _ if again => {
                 self.counters.retries += 1;

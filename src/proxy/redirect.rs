@@ -25,6 +25,8 @@ pub fn verdict(frame: &[u8]) -> Verdict<'_> {
         b"MOVED" | b"ASK" => parse_redirect(frame).map_or(Verdict::Reply, Verdict::Redirect),
         b"TRYAGAIN" | b"LOADING" => Verdict::Retry { refresh: false },
         b"CLUSTERDOWN" | b"MASTERDOWN" | b"READONLY" => Verdict::Retry { refresh: true },
+        // Said to a blocked client when its primary becomes a replica; CLIENT UNBLOCK has the same code.
+        b"UNBLOCKED" if text.starts_with(b"UNBLOCKED force unblock") => Verdict::Retry { refresh: true },
         _ => Verdict::Reply,
     }
 }

@@ -82,6 +82,7 @@ impl Engine {
         if self.must_wait(key) {
             return Step::Wait;
         }
+        self.leave_transaction(key);
         let stranger = !self.config.password.is_empty();
         if let Some(c) = self.clients.get_mut(key) {
             c.resp3 = false;
@@ -247,7 +248,7 @@ impl Engine {
     }
 
     /// Whether the client's next request has to wait for its earlier ones; it will be handed in again then.
-    fn must_wait(&mut self, key: Key<Client>) -> bool {
+    pub(super) fn must_wait(&mut self, key: Key<Client>) -> bool {
         let Some(c) = self.clients.get_mut(key) else { return false };
         c.barrier = !c.settled();
         c.barrier
