@@ -5,10 +5,11 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine};
-use super::part::{Greeting, InFlight, Owner};
+use super::part::{Greeting, InFlight, Owner, Part};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
+use crate::command;
 use crate::resp::{self, Scan};
 
 /// A run of replies to one client that lie behind one another in the bytes of a node.
@@ -165,11 +166,15 @@ impl Engine {
         self.wanders_no_more(&front.part, key);
         let Some(b) = self.backends.get_mut(key) else { return };
         // EXEC only says that a command was refused; why is what the node said of that command.
-        let last = front.part.block && !matches!(front.part.owner, Owner::Step);
-        let refusal = if last { b.block_error.take() } else { None };
+        let refusal = match front.part.owner {
+            Owner::Client(..) if front.part.block => b.block_error.take(),
+            _ => None,
+        };
         let refusal = refusal.filter(|_| frame.starts_with(b"-EXECABORT"));
         let verdict = match front.part.owner {
-            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(refusal.as_deref().unwrap_or(frame)),
+            Owner::Client(..) | Owner::Gather(..) => {
+                verdict_on(&front.part, refusal.as_deref().unwrap_or(frame))
+            }
             _ => Verdict::Reply,
         };
         if verdict == Verdict::Reply {
@@ -267,5 +272,16 @@ impl Engine {
         if *place == key {
             *place = Key::NONE;
         }
+    }
+}
+
+/// What a node's answer to a part means; scripts can say anything.
+fn verdict_on(part: &Part, frame: &[u8]) -> Verdict<'_> {
+    match redirect::verdict(frame) {
+        Verdict::Reply => Verdict::Reply,
+        verdict => match command::by_id(part.command).name {
+            "eval" | "evalsha" | "fcall" => redirect::script_verdict(frame, part.slot),
+            _ => verdict,
+        },
     }
 }

@@ -306,7 +306,10 @@ impl Engine {
             // A node that was removed may be back before its last reply was.
             b.retired &= self.nodes.get(b.node).is_none_or(|n| !n.listed);
             if b.kind.replica || !self.nodes.is_demoted(b.node) {
-                b.patience = self.config.reply_timeout;
+                // What waits on a dedicated backend has a patience of its own.
+                if !b.kind.dedicated {
+                    b.patience = self.config.reply_timeout;
+                }
                 continue;
             }
             if b.state == State::Connecting {
@@ -327,11 +330,11 @@ impl Engine {
 
     /// Closes the backends of a node that the topology does not list, now or when their last part is answered.
     fn retire_node(&mut self, node: Key<Node>) {
-        let shared = self.nodes.get(node).map(|n| n.shared).unwrap_or_default();
-        for key in shared {
-            let Some(b) = self.backends.get_mut(key) else { continue };
+        for key in self.backends.keys() {
+            let Some(b) = self.backends.get_mut(key).filter(|b| b.node == node) else { continue };
             b.retired = true;
-            if b.fifo.is_empty() {
+            // One that is lent ends with its lease.
+            if b.fifo.is_empty() && b.user == Key::NONE {
                 self.drop_backend(key);
             }
         }

@@ -205,17 +205,19 @@ impl Engine {
         }
         let Some(active) = c.active.as_deref() else {
             c.epoch = epoch;
+            c.barrier = false;
             return None;
         };
         if active.order.is_empty() {
             c.epoch = epoch;
+            c.barrier = false;
         }
         let full = active.order.len() >= MOST_IN_FLIGHT
             || active.order.pending_bytes() >= MOST_REQUEST_BYTES
             || active.backlog() >= MOST_BACKLOG;
         // A slot may have moved since its last request was sent: its order is kept by waiting for the replies.
         let moved = c.epoch != epoch;
-        (full || moved || !active.parked.is_empty()).then_some(Intake::Paused)
+        (full || moved || c.barrier || !active.parked.is_empty()).then_some(Intake::Paused)
     }
 
     /// Puts a paused client on the ready list when nothing stops it any more.
@@ -279,6 +281,9 @@ impl Engine {
     /// Takes a client out; parts in flight become tombstones. False when it was gone before.
     fn remove_client(&mut self, key: Key<Client>) -> bool {
         let Some(mut c) = self.clients.remove(key) else { return false };
+        if let Some(lease) = c.lease.take() {
+            self.close_leased(&lease);
+        }
         self.timers.cancel(c.timer);
         if let Some(mut active) = c.active.take() {
             self.timers.cancel(active.parked_timer);

@@ -14,7 +14,7 @@ use super::lease::{Lease, Purpose};
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags, KeyError, Local};
-use crate::resp::{encode, Args, Limits, Parsed, RequestParser};
+use crate::resp::{encode, Args, Limits, Parsed, Protocol, RequestParser};
 
 const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -195,6 +195,16 @@ impl Engine {
         }
         self.stop_watching(key);
         self.reply(key, b"+OK\r\n")
+    }
+
+    /// The answer to a transaction that was not executed because a watched key may have changed.
+    pub(super) fn answer_null_array(&mut self, part: &Part) {
+        let mut out = Vec::new();
+        encode::null_array(&mut out, if part.kind.resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
+        self.answer(part, &out);
+        if let Owner::Client(client, _) = part.owner {
+            self.end_lease(client);
+        }
     }
 
     /// A null array, as the client's protocol has it.

@@ -472,7 +472,8 @@ impl Engine {
             Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
                 errors::misconfigured(&mut text, node, answer);
             }
-            _ if part.block && part.kind.dedicated && !sent => return self.answer_null_array(&part),
+            // Not executed, and nobody watches any more.
+            _ if part.block && part.kind.dedicated && again => return self.answer_null_array(&part),
             _ if part.kind.dedicated && !part.block => {
                 part.attempts = part.attempts.saturating_add(1);
                 if let Some(request) = self.reissue(&mut part, request) {

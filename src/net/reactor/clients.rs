@@ -75,6 +75,9 @@ impl Reactor {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
             socket.closing |= event.is_read_closed() || event.is_error();
+            if socket.closing && socket.paused {
+                self.engine.client_hung_up(key);
+            }
             self.pump_client(index);
         }
         if event.is_writable() {
