@@ -197,7 +197,8 @@ impl Backend {
         encode::request(self.window.tail(), args);
         let len = (self.window.end() - start) as u32;
         let owner = Owner::Handshake(greeting);
-        let part = Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind, block: false };
+        let part =
+            Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind, block: false };
         self.fifo.push_back(InFlight { part, len });
     }
 }

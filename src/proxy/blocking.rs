@@ -100,7 +100,8 @@ fn timeout_of(row: &Command, args: &Args<'_>) -> Option<Timeout> {
         (Keys::Streams, _) => {
             // The group and the consumer of XREADGROUP may have any name.
             let options = if row.name == "xreadgroup" { 4 } else { 1 };
-            let word = (options..args.len()).find(|i| args.get(*i).is_some_and(|a| a.eq_ignore_ascii_case(b"block")))?;
+            let word = (options..args.len())
+                .find(|i| args.get(*i).is_some_and(|a| a.eq_ignore_ascii_case(b"block")))?;
             (word + 1, true)
         }
         (_, "blmpop" | "bzmpop") => (1, false),

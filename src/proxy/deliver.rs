@@ -5,8 +5,8 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine};
+use super::loss::Loss;
 use super::part::{Greeting, InFlight, Owner, Part};
-use super::recover::Loss;
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
 use crate::command;
@@ -276,7 +276,7 @@ impl Engine {
 }
 
 /// What a node's answer to a part means; scripts can say anything.
-fn verdict_on(part: &Part, frame: &[u8]) -> Verdict<'_> {
+fn verdict_on<'a>(part: &Part, frame: &'a [u8]) -> Verdict<'a> {
     match redirect::verdict(frame) {
         Verdict::Reply => Verdict::Reply,
         verdict => match command::by_id(part.command).name {

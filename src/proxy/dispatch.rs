@@ -112,7 +112,15 @@ impl Engine {
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         let owner = Owner::Client(key, sequence);
-        let part = Part { owner, born_us: self.now_us(), slot, command: command.id, attempts: 0, kind, block: false };
+        let part = Part {
+            owner,
+            born_us: self.now_us(),
+            slot,
+            command: command.id,
+            attempts: 0,
+            kind,
+            block: false,
+        };
         self.send(part, frame);
         Step::Taken
     }

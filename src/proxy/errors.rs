@@ -29,7 +29,12 @@ pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
 /// A command that is not carried out inside MULTI.
 pub fn not_in_multi(out: &mut Vec<u8>, command: &'static Command) {
     let name = command::full_name(command.id);
-    say(out, format_args!("ERR '{name}' is not supported inside MULTI: it concerns more than one node, or the proxy itself"));
+    say(
+        out,
+        format_args!(
+            "ERR '{name}' is not supported inside MULTI: it concerns more than one node, or the proxy itself"
+        ),
+    );
 }
 
 /// Nobody serves the slot, as a whole frame; the first half is a server's text.

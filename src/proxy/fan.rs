@@ -164,8 +164,15 @@ impl Engine {
             bytes.clear();
             encode_part(&mut bytes, row, split, args, group);
             let owner = Owner::Gather(gather, index as u16);
-            let part =
-                Part { owner, born_us: self.now_us(), slot: group[0].0, command: row.id, attempts: 0, kind, block: false };
+            let part = Part {
+                owner,
+                born_us: self.now_us(),
+                slot: group[0].0,
+                command: row.id,
+                attempts: 0,
+                kind,
+                block: false,
+            };
             self.send(part, &bytes);
         }
         self.scratch_part = bytes;

@@ -99,14 +99,21 @@ impl Lease {
 
 impl Engine {
     /// Sends a request on the client's own backend, and reads no further request of it until the reply has come.
-    pub(super) fn send_dedicated(&mut self, key: Key<Client>, row: &'static Command, slot: u16, frame: &[u8]) -> Step {
+    pub(super) fn send_dedicated(
+        &mut self,
+        key: Key<Client>,
+        row: &'static Command,
+        slot: u16,
+        frame: &[u8],
+    ) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let kind = Kind { resp3: c.resp3, replica: false, dedicated: true };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         c.barrier = true;
         let owner = Owner::Client(key, sequence);
-        let part = Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: false };
+        let part =
+            Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: false };
         self.send(part, frame);
         Step::Taken
     }
@@ -201,7 +208,9 @@ impl Engine {
 
     /// Opens idle backends in advance, as `-backend-init-connections` says.
     pub(super) fn fill_pools(&mut self) {
-        let wanted = self.share(self.config.backend_init_connections).min(self.share(self.config.backend_idle_connections));
+        let wanted = self
+            .share(self.config.backend_init_connections)
+            .min(self.share(self.config.backend_idle_connections));
         for node in self.nodes.keys() {
             let ready = |n: &Node| n.listed && n.pause(self.now).is_none();
             let Some(n) = self.nodes.get(node).filter(|n| ready(n)) else { continue };

@@ -11,7 +11,7 @@
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
-//! | `recover` | redirects, waiting parts, lost backends |
+//! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `fan` | commands split by slot and merged |
 //! | `multi` | transactions |
 //! | `lease`, `blocking` | backends lent to one client; commands that wait |
@@ -28,6 +28,7 @@ mod fan;
 mod info;
 mod intake;
 mod lease;
+mod loss;
 mod multi;
 mod nodes;
 mod order;

@@ -71,12 +71,16 @@ impl Engine {
                 Ok(slot) => slot,
                 Err(KeyError::Unroutable) => None,
             },
-            Class::AnyPrimary | Class::Transaction | Class::Local(Local::Ping | Local::Echo | Local::Select) => None,
+            Class::AnyPrimary
+            | Class::Transaction
+            | Class::Local(Local::Ping | Local::Echo | Local::Select) => None,
             Class::Refused(why) => return self.refuse_in_multi(key, |out| errors::refused(out, why)),
             _ => return self.refuse_in_multi(key, |out| errors::not_in_multi(out, row)),
         };
         let most = self.config.max_request;
-        let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) else { return Step::Taken };
+        let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) else {
+            return Step::Taken;
+        };
         if slot.is_some() && multi.slot.is_some() && slot != multi.slot {
             return self.crossed(key);
         }
@@ -164,7 +168,8 @@ impl Engine {
         c.barrier |= watched;
         let owner = Owner::Client(key, sequence);
         let slot = multi.slot.unwrap_or(NO_SLOT);
-        let part = Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: true };
+        let part =
+            Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: true };
         self.send(part, &multi.bytes);
         Step::Taken
     }
@@ -182,7 +187,9 @@ impl Engine {
             _ => return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
         };
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let lease = c.lease.get_or_insert_with(|| Box::new(Lease::new(Purpose::Watch { slot, commands: 0, broken: false })));
+        let lease = c
+            .lease
+            .get_or_insert_with(|| Box::new(Lease::new(Purpose::Watch { slot, commands: 0, broken: false })));
         if !lease.watch_more(slot) {
             return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT));
         }
