@@ -75,6 +75,8 @@ pub struct Backend {
     pub patience: Duration,
     /// Whether it is on the dirty list.
     pub dirty: bool,
+    /// The socket took less than it was offered; its next writable event marks the backend.
+    pub full: bool,
     /// Takes no new parts; closed when the last one is answered.
     pub retired: bool,
 }
@@ -94,6 +96,7 @@ impl Backend {
             timer: Key::NONE,
             patience: config.reply_timeout,
             dirty: false,
+            full: false,
             retired: false,
         };
         b.greet(&config.password);

@@ -30,7 +30,7 @@ pub struct Client {
     pub epoch: u32,
     /// Idle timeout.
     pub timer: TimerKey<Alarm>,
-    /// When it last sent something; kept up only where there is an idle timeout.
+    /// When it last sent or took something, or was seen to wait for a reply.
     pub heard: Time,
     /// Has said who it is, or need not.
     pub authenticated: bool,
@@ -146,6 +146,7 @@ impl Reusable for Box<Active> {
     fn recycle(&mut self) -> bool {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
+        self.parked_timer = Key::NONE;
         self.parser = None;
         self.parked_tries = 0;
         self.waiting = false;

@@ -42,6 +42,7 @@ impl Engine {
     pub fn backend_written(&mut self, key: Key<Backend>, n: usize) {
         if let Some(b) = self.backends.get_mut(key) {
             b.dirty = false;
+            b.full = n < b.output().len();
             b.window.wrote(n);
         }
     }

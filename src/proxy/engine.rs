@@ -86,6 +86,27 @@ pub enum Alarm {
     Drain,
 }
 
+/// What an engine holds, as numbers; everything that is added for a client or a node must go with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Clients connected.
+    pub clients: usize,
+    /// Backends connected or being connected.
+    pub backends: usize,
+    /// Nodes known.
+    pub nodes: usize,
+    /// Split requests under way.
+    pub gathers: usize,
+    /// Timers set.
+    pub timers: usize,
+    /// Entries on the list of clients that wait for the topology.
+    pub waiting: usize,
+    /// Parts that wait to be sent again, of all clients.
+    pub parked: usize,
+    /// Bytes of replies not taken by the client that has most of them.
+    pub largest_backlog: usize,
+}
+
 /// One worker's data path without its sockets.
 #[derive(Debug)]
 pub struct Engine {
@@ -186,6 +207,21 @@ impl Engine {
         let in_flight = self.backends.iter().map(|(_, b)| b.fifo.len() as u64).sum();
         let (clients, backends) = (self.clients.len() as u64, self.backends.len() as u64);
         Counters { clients, backends, in_flight, ..self.counters }
+    }
+
+    /// What is held now.
+    pub fn holdings(&self) -> Holdings {
+        let actives = || self.clients.iter().filter_map(|(_, c)| c.active.as_deref());
+        Holdings {
+            clients: self.clients.len(),
+            backends: self.backends.len(),
+            nodes: self.nodes.len(),
+            gathers: self.gathers.len(),
+            timers: self.timers.len(),
+            waiting: self.waiting.len(),
+            parked: actives().map(|a| a.parked.len()).sum(),
+            largest_backlog: actives().map(|a| a.backlog()).max().unwrap_or(0),
+        }
     }
 
     /// How many clients all workers serve together, for INFO.
@@ -319,7 +355,7 @@ impl Engine {
             for (key, b) in self.backends.iter() {
                 let len: usize = b.fifo.iter().map(|f| f.len as usize).sum();
                 assert!(
-                    b.dirty || b.output().is_empty() || b.window.blocked(),
+                    b.dirty || b.full || b.output().is_empty(),
                     "backend {key:?} is not on the dirty list"
                 );
                 assert_eq!(b.window.unanswered(), len, "backend {key:?}: window and FIFO differ");

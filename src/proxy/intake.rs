@@ -93,6 +93,9 @@ impl Engine {
     pub fn client_written(&mut self, key: Key<Client>, n: usize) {
         let Some(c) = self.clients.get_mut(key) else { return };
         c.dirty = false;
+        if n > 0 {
+            c.heard = self.now;
+        }
         self.counters.client_bytes_out += n as u64;
         if let Some(active) = c.active.as_mut() {
             active.out.wrote(n);
@@ -132,9 +135,12 @@ impl Engine {
 
     /// Nothing was heard of a client for a while.
     pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
-        let Some(c) = self.clients.get(key) else { return };
+        let Some(c) = self.clients.get_mut(key) else { return };
+        if !c.settled() || c.dirty {
+            c.heard = self.now;
+        }
         let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
-        if quiet && c.settled() {
+        if quiet {
             log::debug!("client {} ({}) closed: idle", c.id, c.peer);
             self.close_client(key);
         } else {

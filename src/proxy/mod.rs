@@ -34,5 +34,5 @@ mod window;
 
 pub use backend::Backend;
 pub use client::Client;
-pub use engine::{Effect, Engine, Hint, Surroundings};
+pub use engine::{Effect, Engine, Hint, Holdings, Surroundings};
 pub use intake::Intake;

@@ -127,6 +127,11 @@ impl Nodes {
         self.nodes.get_mut(key)
     }
 
+    /// How many nodes are known.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// All nodes.
     pub fn keys(&self) -> Vec<Key<Node>> {
         self.nodes.keys()

@@ -58,11 +58,6 @@ impl Window {
         debug_assert!(self.written <= self.bytes.len());
     }
 
-    /// Whether bytes wait behind the closed gate only.
-    pub fn blocked(&self) -> bool {
-        self.gate.is_some()
-    }
-
     /// How many bytes are not answered.
     pub fn unanswered(&self) -> usize {
         self.bytes.len() - self.acknowledged

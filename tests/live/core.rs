@@ -197,6 +197,24 @@ fn ten_thousand_keys_are_written_read_and_deleted_at_once() {
 }
 
 #[test]
+fn mget_of_100000_keys_has_every_value_in_its_place() {
+    let mut c = client();
+    for i in 0..50 {
+        assert_eq!(c.call(&["SET", &format!("huge:{i}"), &i.to_string()]), b"+OK\r\n");
+    }
+    // Every other key repeats one of 50, the rest do not exist.
+    let key = |i: usize| if i % 2 == 0 { format!("huge:{}", i / 2 % 50) } else { format!("huge:none:{i}") };
+    let keys = (0..100_000).map(key);
+    let reply = c.call(&["MGET".to_string()].into_iter().chain(keys).collect::<Vec<_>>());
+    let values = items(&reply);
+    assert_eq!(values.len(), 100_000);
+    for (i, value) in values.iter().enumerate() {
+        let expected = if i % 2 == 0 { bulk(&(i / 2 % 50).to_string()) } else { b"$-1\r\n".to_vec() };
+        assert_eq!(show(value), show(&expected), "value {i}");
+    }
+}
+
+#[test]
 fn keys_of_two_slots_are_refused_where_a_command_cannot_be_split() {
     let mut c = client();
     let expected = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";

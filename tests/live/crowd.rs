@@ -66,6 +66,28 @@ fn an_idle_client_costs_less_than_1_kib() {
 }
 
 #[test]
+fn clients_above_the_limit_are_told_and_closed() {
+    let proxy = Proxy::start(&fixture().cluster, &["-max-procs", "2", "-max-clients", "20"]);
+    let served = |c: &mut RawClient| c.try_call(&["PING"]).is_ok_and(|r| r == b"+PONG\r\n");
+    let mut clients = Vec::new();
+    // Those that waited for the proxy to be ready may still be counted.
+    wait_until("20 clients are served", Duration::from_secs(10), || {
+        clients = crowd(proxy.port, 20);
+        let all_served = clients.iter_mut().all(served);
+        if !all_served {
+            clients.clear();
+        }
+        all_served
+    });
+    for _ in 0..5 {
+        assert_eq!(show(&proxy.client().until_closed()), "-ERR max number of clients reached\\r\\n");
+    }
+    assert!(clients.iter_mut().all(served), "nobody else suffers");
+    clients.truncate(10);
+    wait_until("there is room again", Duration::from_secs(10), || served(&mut proxy.client()));
+}
+
+#[test]
 fn memory_is_given_back_after_a_crowd_of_large_values() {
     let proxy = Proxy::start(&fixture().cluster, &["-max-procs", "1"]);
     let value = vec![b'v'; 256 * 1024];

@@ -1,0 +1,95 @@
+//! The reactor's backends: connected, read, lost.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::{at, put, take, Reactor, FIRST_SOCKET, READS_PER_TURN};
+use crate::base::arena::Key;
+use crate::net::socket::{Look, Socket};
+use crate::proxy::Backend;
+
+impl Reactor {
+    pub(super) fn connect(&mut self, key: Key<Backend>, addr: SocketAddr) {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let opened = TcpStream::connect(addr).and_then(|mut stream| {
+            self.parts.poll.registry().register(&mut stream, backend_token(key), interest)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                let mut socket = Socket::new(stream, key);
+                (socket.connecting, socket.watched) = (true, true);
+                put(&mut self.backends, key, socket);
+            }
+            Err(e) => self.engine.backend_gone(key, e.to_string()),
+        }
+    }
+
+    pub(super) fn backend_event(&mut self, index: usize, event: &mio::event::Event) {
+        let Some(socket) = self.backends.get_mut(index).and_then(Option::as_mut) else { return };
+        let key = socket.key;
+        if socket.connecting && !self.finish_connect(key) {
+            return;
+        }
+        if event.is_writable() {
+            self.engine.backend_writable(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            if let Some(socket) = at(&mut self.backends, key) {
+                socket.readable = true;
+            }
+            self.pump_backend(key);
+        }
+    }
+
+    /// Whether the backend is connected now.
+    fn finish_connect(&mut self, key: Key<Backend>) -> bool {
+        let Some(socket) = at(&mut self.backends, key) else { return false };
+        let error = match (socket.stream.take_error(), socket.stream.peer_addr()) {
+            (Ok(Some(e)) | Err(e), _) => e,
+            (Ok(None), Err(e)) if e.kind() == io::ErrorKind::NotConnected => return false,
+            (Ok(None), Err(e)) => e,
+            (Ok(None), Ok(_)) => {
+                socket.connecting = false;
+                // Only latency depends on it.
+                let _ = socket.stream.set_nodelay(true);
+                self.engine.backend_connected(key);
+                return true;
+            }
+        };
+        self.backend_failed(key, &error.to_string());
+        false
+    }
+
+    pub(super) fn pump_backend(&mut self, key: Key<Backend>) {
+        for _ in 0..READS_PER_TURN {
+            let Some(socket) = at(&mut self.backends, key) else { return };
+            if !socket.readable {
+                return;
+            }
+            match socket.read(&mut self.scratch, &mut self.buffers) {
+                Look::Data(held) => {
+                    let data = socket.bytes(held, &self.scratch);
+                    let consumed = self.engine.backend_bytes(key, data);
+                    socket.consumed(held, consumed, &self.scratch, &mut self.buffers);
+                }
+                Look::Nothing => return,
+                Look::End => return self.backend_failed(key, "the node closed the connection"),
+                Look::Failed(e) => return self.backend_failed(key, &e.to_string()),
+            }
+        }
+        self.again.push(key);
+    }
+
+    pub(super) fn backend_failed(&mut self, key: Key<Backend>, why: &str) {
+        self.engine.backend_gone(key, why.to_owned());
+        take(&mut self.backends, key);
+    }
+}
+
+fn backend_token(key: Key<Backend>) -> Token {
+    Token(FIRST_SOCKET + key.index() * 2 + 1)
+}

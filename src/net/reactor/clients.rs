@@ -1,0 +1,175 @@
+//! The reactor's clients: accepted, spread over workers, read, written, closed.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::{at, put, take, write_once, Reactor, ACCEPT_PAUSE, FIRST_SOCKET, READS_PER_TURN};
+use crate::base::arena::Key;
+use crate::net::mesh::Message;
+use crate::net::socket::{Held, Look, Socket};
+use crate::proxy::{Client, Intake};
+
+/// Clients accepted per turn.
+const ACCEPTS_PER_TURN: usize = 256;
+
+/// What an accepted client is told when there are too many, as a server says it.
+const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+
+impl Reactor {
+    pub(super) fn accept(&mut self) {
+        self.accept_again = false;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = &self.parts.listener else { return };
+            match listener.accept() {
+                Ok((stream, peer)) => self.place(stream, peer),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if out_of_resources(&e) => {
+                    log::warn!("cannot accept clients: {e}; trying again in {ACCEPT_PAUSE:?}");
+                    break;
+                }
+                // The client went away before it was accepted.
+                Err(_) => {}
+            }
+        }
+        self.accept_again = true;
+    }
+
+    /// Gives an accepted client to the worker that has the fewest.
+    fn place(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        let total: u64 = self.parts.workers.iter().map(|w| u64::from(w.clients())).sum();
+        if total >= self.parts.max_clients as u64 {
+            self.engine.client_refused();
+            // It is refused either way.
+            let _ = stream.write(TOO_MANY_CLIENTS);
+            return;
+        }
+        let fewest = (0..self.parts.workers.len()).min_by_key(|i| self.parts.workers[*i].clients());
+        let chosen = fewest.unwrap_or(self.parts.me);
+        self.parts.workers[chosen].client_added();
+        if chosen == self.parts.me {
+            self.adopt(stream, peer);
+        } else {
+            self.parts.workers[chosen].send(Message::Client(stream, peer));
+        }
+    }
+
+    /// Serves a client that is counted already.
+    pub(super) fn adopt(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        let key = self.engine.client_opened(peer);
+        let registered =
+            self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
+        put(&mut self.clients, key, Socket::new(stream, key));
+        if let Err(e) = registered {
+            self.client_failed(key, &e);
+        }
+    }
+
+    pub(super) fn client_event(&mut self, index: usize, event: &mio::event::Event) {
+        let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
+        let key = socket.key;
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            socket.readable = true;
+            self.pump_client(index);
+        }
+        if event.is_writable() {
+            self.engine.client_writable(key);
+        }
+    }
+
+    /// Hands a client's bytes to the engine until they run out, the engine has enough, or its share of the turn is used.
+    pub(super) fn pump_client(&mut self, index: usize) {
+        for _ in 0..READS_PER_TURN {
+            let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
+            if !socket.readable || socket.paused {
+                return;
+            }
+            let key = socket.key;
+            match socket.read(&mut self.scratch, &mut self.buffers) {
+                Look::Data(held) => self.hand_in(index, held),
+                Look::Nothing => return,
+                Look::End => {
+                    socket.readable = false;
+                    return self.engine.client_eof(key);
+                }
+                Look::Failed(e) => return self.client_failed(key, &e),
+            }
+        }
+        if let Some(socket) = self.clients.get(index).and_then(Option::as_ref) {
+            if socket.readable && !socket.paused {
+                self.engine.read_again(socket.key);
+            }
+        }
+    }
+
+    fn hand_in(&mut self, index: usize, held: Held) {
+        let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
+        let data = socket.bytes(held, &self.scratch);
+        let (consumed, intake) = self.engine.client_bytes(socket.key, data);
+        socket.consumed(held, consumed, &self.scratch, &mut self.buffers);
+        socket.paused = intake != Intake::More;
+    }
+
+    /// Reading a client goes on.
+    pub(super) fn resume_client(&mut self, key: Key<Client>) {
+        let Some(socket) = at(&mut self.clients, key) else { return };
+        socket.paused = false;
+        if let Some(held) = socket.unread() {
+            self.hand_in(key.index(), held);
+        }
+        self.pump_client(key.index());
+    }
+
+    fn client_failed(&mut self, key: Key<Client>, error: &io::Error) {
+        log::debug!("client lost: {error}");
+        self.engine.client_gone(key);
+        self.close_client(key);
+    }
+
+    pub(super) fn close_client(&mut self, key: Key<Client>) {
+        if take(&mut self.clients, key) {
+            self.parts.workers[self.parts.me].client_removed();
+        }
+    }
+
+    pub(super) fn flush_client(&mut self, key: Key<Client>) {
+        let Some(socket) = at(&mut self.clients, key) else { return };
+        let output = self.engine.client_output(key);
+        match write_once(&mut socket.stream, output) {
+            Ok(n) => {
+                let rest = output.len() - n;
+                self.engine.client_written(key, n);
+                if rest > 0 {
+                    self.watch_client(key);
+                }
+            }
+            Err(e) => self.client_failed(key, &e),
+        }
+    }
+
+    /// Asks for writable events of a client that takes its replies slowly.
+    fn watch_client(&mut self, key: Key<Client>) {
+        let Some(socket) = at(&mut self.clients, key).filter(|s| !s.watched) else { return };
+        socket.watched = true;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(e) = self.parts.poll.registry().reregister(&mut socket.stream, client_token(key), interest)
+        {
+            self.client_failed(key, &e);
+        }
+    }
+}
+
+fn client_token(key: Key<Client>) -> Token {
+    Token(FIRST_SOCKET + key.index() * 2)
+}
+
+/// Out of descriptors or memory: trying again at once would only spin.
+fn out_of_resources(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
+}

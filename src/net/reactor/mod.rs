@@ -1,0 +1,263 @@
+//! The event loop of one worker: sockets in, sockets out, in fixed phases per turn. Knows no RESP, no command, no slot.
+//!
+//! Edge-triggered readiness has a trap: an event comes once, when bytes arrive, not while bytes wait. So a socket that
+//! was left with unread bytes is remembered (`Socket::readable`), and whoever stopped reading it must resume it: the
+//! engine by its ready list, the reactor by `again`. The same holds for writing: what could not be written waits for
+//! the next writable event, which `Socket::watched` asks for.
+
+mod backends;
+mod clients;
+
+use std::io::{self, Write};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+use super::clock::Clock;
+use super::mesh::{Message, WorkerHandle};
+use super::socket::Socket;
+use super::topology::TopologyHandle;
+use crate::base::arena::Key;
+use crate::base::pool::Pool;
+use crate::proxy::{Backend, Client, Effect, Engine};
+
+/// Token of the waker.
+pub const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+const FIRST_SOCKET: usize = 2;
+
+/// Bytes of one read.
+const SCRATCH: usize = 64 * 1024;
+
+/// Reads of one socket per turn; what is left waits for the next turn, after everybody else.
+const READS_PER_TURN: usize = 4;
+
+/// Rounds of effects and writing per turn: what one round causes is seen to by the next, and seldom causes more.
+const ROUNDS_PER_TURN: usize = 4;
+
+/// How soon accepting is tried again after the system ran out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a reactor is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Polls this worker's sockets; its waker is registered under [`WAKER`].
+    pub poll: Poll,
+    /// What others tell this worker.
+    pub inbox: Receiver<Message>,
+    /// Where clients are accepted, on one of the workers.
+    pub listener: Option<TcpListener>,
+    /// All workers, this one among them.
+    pub workers: Vec<WorkerHandle>,
+    /// Number of this worker.
+    pub me: usize,
+    /// Clients of all workers at once, at most.
+    pub max_clients: usize,
+    /// Where hints go.
+    pub topology: TopologyHandle,
+}
+
+/// The event loop of one worker.
+#[derive(Debug)]
+pub struct Reactor {
+    parts: Parts,
+    engine: Engine,
+    clock: Clock,
+    clients: Vec<Option<Socket<Client>>>,
+    backends: Vec<Option<Socket<Backend>>>,
+    /// Backends with bytes left unread by the last turn.
+    again: Vec<Key<Backend>>,
+    scratch: Vec<u8>,
+    buffers: Pool<Vec<u8>>,
+    accept_again: bool,
+    draining: bool,
+}
+
+impl Reactor {
+    /// A reactor that serves `engine`.
+    ///
+    /// # Errors
+    /// When the listener cannot be polled.
+    pub fn new(mut parts: Parts, engine: Engine, clock: Clock) -> io::Result<Self> {
+        if let Some(listener) = parts.listener.as_mut() {
+            parts.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        }
+        Ok(Reactor {
+            parts,
+            engine,
+            clock,
+            clients: Vec::new(),
+            backends: Vec::new(),
+            again: Vec::new(),
+            scratch: vec![0; SCRATCH],
+            buffers: Pool::new(256),
+            accept_again: false,
+            draining: false,
+        })
+    }
+
+    /// Turns until an orderly stop is complete.
+    ///
+    /// # Errors
+    /// When polling fails, which it does not for any reason from outside.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !(self.draining && self.engine.is_drained()) {
+            self.turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        match self.parts.poll.poll(events, self.timeout()) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            _ => {}
+        }
+        self.engine.tick(self.clock.now());
+        self.effects();
+        for event in events.iter() {
+            self.event(event);
+        }
+        if self.accept_again {
+            self.accept();
+        }
+        self.leftovers();
+        for _ in 0..ROUNDS_PER_TURN {
+            self.effects();
+            self.flush();
+            if !self.engine.has_output() {
+                break;
+            }
+        }
+        self.engine.check_invariants();
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.engine.has_ready() || self.engine.has_output() || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timer = self.engine.deadline().map(|t| t.since(self.clock.now()));
+        let accept = self.accept_again.then_some(ACCEPT_PAUSE);
+        timer.into_iter().chain(accept).min()
+    }
+
+    fn event(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => self.inbox(),
+            LISTENER => self.accept(),
+            Token(n) if (n - FIRST_SOCKET) % 2 == 0 => self.client_event((n - FIRST_SOCKET) / 2, event),
+            Token(n) => self.backend_event((n - FIRST_SOCKET) / 2, event),
+        }
+    }
+
+    fn inbox(&mut self) {
+        while let Ok(message) = self.parts.inbox.try_recv() {
+            match message {
+                Message::Client(stream, peer) => self.adopt(stream, peer),
+                Message::Topology(map) => self.engine.topology(&map),
+                Message::Counters(to) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = to.try_send(self.engine.counters());
+                }
+                Message::Drain => self.drain(),
+            }
+            self.effects();
+        }
+    }
+
+    /// Stops accepting; what has arrived is still taken in, then clients are closed as they are done.
+    fn drain(&mut self) {
+        self.parts.listener = None;
+        self.accept_again = false;
+        self.draining = true;
+        for index in 0..self.clients.len() {
+            self.pump_client(index);
+        }
+        self.effects();
+        self.flush();
+        self.engine.drain();
+    }
+
+    /// What the last turn left, and clients whose reading goes on.
+    fn leftovers(&mut self) {
+        for key in std::mem::take(&mut self.again) {
+            self.pump_backend(key);
+        }
+        let mut ready = Vec::new();
+        self.engine.take_ready(&mut ready);
+        for key in ready {
+            self.resume_client(key);
+        }
+    }
+
+    fn effects(&mut self) {
+        let mut effects = Vec::new();
+        self.engine.take_effects(&mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Connect(key, addr) => self.connect(key, addr),
+                Effect::CloseBackend(key) => {
+                    take(&mut self.backends, key);
+                }
+                Effect::CloseClient(key) => self.close_client(key),
+                Effect::Refresh(hint) => self.parts.topology.hint(hint),
+            }
+        }
+    }
+
+    /// Writes what the turn has gathered: once per backend, then once per client.
+    fn flush(&mut self) {
+        let mut backends = Vec::new();
+        self.engine.take_dirty_backends(&mut backends);
+        for key in backends {
+            let Some(socket) = at(&mut self.backends, key) else { continue };
+            match write_once(&mut socket.stream, self.engine.backend_output(key)) {
+                Ok(n) => self.engine.backend_written(key, n),
+                Err(e) => self.backend_failed(key, &e.to_string()),
+            }
+        }
+        let mut clients = Vec::new();
+        self.engine.take_dirty_clients(&mut clients);
+        for key in clients {
+            self.flush_client(key);
+        }
+    }
+}
+
+/// One write of `bytes`; 0 when the socket takes none now.
+fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    loop {
+        match stream.write(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn put<T>(sockets: &mut Vec<Option<Socket<T>>>, key: Key<T>, socket: Socket<T>) {
+    if sockets.len() <= key.index() {
+        sockets.resize_with(key.index() + 1, || None);
+    }
+    sockets[key.index()] = Some(socket);
+}
+
+#[inline]
+fn at<T>(sockets: &mut [Option<Socket<T>>], key: Key<T>) -> Option<&mut Socket<T>> {
+    sockets.get_mut(key.index()).and_then(Option::as_mut).filter(|s| s.key == key)
+}
+
+/// Drops the socket of `key`, which closes it. False when it was gone before.
+fn take<T>(sockets: &mut [Option<Socket<T>>], key: Key<T>) -> bool {
+    if at(sockets, key).is_none() {
+        return false;
+    }
+    sockets[key.index()] = None;
+    true
+}
