@@ -67,7 +67,7 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// Bytes of that reply already looked at.
     pub scanned: usize,
-    /// When the node last answered, or when the oldest part was sent to an idle backend.
+    /// When the node last answered or took some of the oldest part, or when that was sent to an idle backend.
     pub progress: Time,
     /// Connect timeout, then reply timeout.
     pub timer: TimerKey<Alarm>,
@@ -132,6 +132,12 @@ impl Backend {
             State::Connecting => &[],
             _ => self.window.unwritten(),
         }
+    }
+
+    /// Whether the oldest part was written to its end, so that the node can answer it.
+    #[inline]
+    pub fn asked(&self) -> bool {
+        self.fifo.front().is_some_and(|f| self.window.front_written(f.len as usize))
     }
 
     /// Appends a part and its bytes.

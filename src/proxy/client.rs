@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::backend::Backend;
 use super::engine::Alarm;
 use super::order::ReplyOrder;
 use super::recover::Parked;
@@ -46,6 +47,8 @@ pub struct Client {
     pub barrier: bool,
     /// Whether it is on the dirty list.
     pub dirty: bool,
+    /// Whether it is on the ready list.
+    pub ready: bool,
 }
 
 /// What a client told of itself.
@@ -68,6 +71,8 @@ pub struct Active {
     pub out: Outbox,
     /// Parts that wait to be sent again, oldest first.
     pub parked: VecDeque<Parked>,
+    /// Where parts are that were sent again and are not answered.
+    pub wandering: Vec<Wandering>,
     /// The timer that looks at `parked`.
     pub parked_timer: TimerKey<Alarm>,
     /// How often `parked` was looked at in vain.
@@ -76,6 +81,17 @@ pub struct Active {
     pub waiting: bool,
     /// Where parsing its unfinished request stands.
     pub parser: Option<RequestParser>,
+}
+
+/// Parts of one slot that were sent again, all to one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wandering {
+    /// Their slot.
+    pub slot: u16,
+    /// Where they are.
+    pub backend: Key<Backend>,
+    /// How many they are; never 0.
+    pub count: u32,
 }
 
 /// Bytes to be written to a socket.
@@ -103,6 +119,7 @@ impl Client {
             paused: false,
             barrier: false,
             dirty: false,
+            ready: false,
         }
     }
 
@@ -147,6 +164,7 @@ impl Reusable for Box<Active> {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
         self.parked_timer = Key::NONE;
+        self.wandering.clear();
         self.parser = None;
         self.parked_tries = 0;
         self.waiting = false;

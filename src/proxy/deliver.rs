@@ -4,8 +4,8 @@ use std::mem;
 
 use super::backend::{Backend, State};
 use super::client::Client;
-use super::engine::{Effect, Engine};
-use super::part::{Greeting, InFlight, Owner, NO_SLOT};
+use super::engine::{Alarm, Effect, Engine};
+use super::part::{Greeting, InFlight, Owner};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
@@ -42,6 +42,9 @@ impl Engine {
     pub fn backend_written(&mut self, key: Key<Backend>, n: usize) {
         if let Some(b) = self.backends.get_mut(key) {
             b.dirty = false;
+            if n > 0 && !b.asked() {
+                b.progress = self.now;
+            }
             b.full = n < b.output().len();
             b.window.wrote(n);
         }
@@ -99,7 +102,8 @@ impl Engine {
         if !b.window.front_written(front.len as usize) {
             return self.surplus(key, data, run);
         }
-        if first == b'-' || !matches!(front.part.owner, Owner::Client(..)) {
+        let odd = first == b'-' || front.part.attempts != 0;
+        if odd || !matches!(front.part.owner, Owner::Client(..)) {
             self.finish_run(data, run);
             return self.unusual(key, front, &data[range]);
         }
@@ -156,16 +160,15 @@ impl Engine {
         }
     }
 
-    /// Errors, parts of split requests, greetings.
+    /// Errors, parts of split requests, parts that were sent again, greetings.
     fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
+        self.wanders_no_more(&front.part, key);
         let verdict = match front.part.owner {
             Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
             _ => Verdict::Reply,
         };
         let Some(b) = self.backends.get_mut(key) else { return };
-        if verdict == Verdict::Reply
-            || (front.part.slot == NO_SLOT && !matches!(verdict, Verdict::Retry { .. }))
-        {
+        if verdict == Verdict::Reply {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
             return match front.part.owner {
@@ -186,8 +189,15 @@ impl Engine {
 
     /// A greeting was answered.
     fn greeting(&mut self, key: Key<Backend>, greeting: Greeting, frame: &[u8]) {
-        // Without a password CLIENT SETNAME is what tells that the node wants one; other errors of it do not matter.
-        let matters = greeting != Greeting::Name || frame.starts_with(b"-NOAUTH");
+        // A node that is full says so to whatever came first, and closes; nothing was executed.
+        if frame.starts_with(b"-ERR max number of clients") {
+            let text = String::from_utf8_lossy(frame);
+            return self.lose_backend(key, Loss::Closed(text.trim_end().to_owned()));
+        }
+        // CLIENT SETNAME is what tells that the node wants a password where there is none, or nobody from outside; other
+        // errors of it do not matter.
+        let matters =
+            greeting != Greeting::Name || frame.starts_with(b"-NOAUTH") || frame.starts_with(b"-DENIED");
         if frame.first() == Some(&b'-') && matters {
             return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
         }
@@ -196,6 +206,11 @@ impl Engine {
             return;
         }
         debug_assert_eq!(b.state, State::Ready);
+        // From the connect timeout to the reply timeout, which may be the shorter one.
+        let due = self.now.after(b.patience);
+        self.timers.cancel(b.timer);
+        b.progress = self.now;
+        b.timer = self.timers.set(due, Alarm::Backend(key));
         let node = b.node;
         if let Some(n) = self.nodes.get_mut(node) {
             n.succeeded();

@@ -120,6 +120,9 @@ impl Engine {
     /// Appends a part to a backend that exists.
     #[inline]
     pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {
+        if part.attempts != 0 {
+            self.wanders(&part, key);
+        }
         let Some(b) = self.backends.get_mut(key) else { return };
         b.push(part, bytes, self.now);
         if b.timer == Key::NONE {
@@ -133,7 +136,7 @@ impl Engine {
 
     /// The backend that a part should go to now, opened if need be.
     #[inline]
-    fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+    pub(super) fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
         if part.kind.replica && part.attempts == 0 {
             if let Some(backend) = self.replica_for(part) {
                 return Ok(backend);
@@ -201,7 +204,7 @@ impl Engine {
 
     /// Nobody serves the slot of a part.
     #[cold]
-    fn unserved(&mut self, part: Part) {
+    pub(super) fn unserved(&mut self, part: Part) {
         self.nobody_serves();
         let mut error = Vec::new();
         errors::unserved(&mut error, part.slot, self.nodes.known());

@@ -241,6 +241,11 @@ impl Engine {
 
     /// Moves the clients whose reading shall go on to `keys`.
     pub fn take_ready(&mut self, keys: &mut Vec<Key<Client>>) {
+        for key in &self.ready {
+            if let Some(c) = self.clients.get_mut(*key) {
+                c.ready = false;
+            }
+        }
         keys.append(&mut self.ready);
     }
 
@@ -256,7 +261,7 @@ impl Engine {
 
     /// Puts a client on the ready list because its caller stopped reading it.
     pub fn read_again(&mut self, key: Key<Client>) {
-        self.ready.push(key);
+        self.make_ready(key);
     }
 
     /// Moves what the caller must do to `effects`, in order.
@@ -293,19 +298,26 @@ impl Engine {
         self.clients.is_empty()
     }
 
-    /// Backends to nodes that own nothing any more: what waits there for a connect is routed anew at once, and what waits
+    /// Backends to nodes that have lost all they owned: what waits there for a connect is routed anew at once, and what waits
     /// for a reply is given up soon, as the node may have lost its slots because it is dead.
     fn hurry_demoted(&mut self) {
         for key in self.backends.keys() {
             let Some(b) = self.backends.get_mut(key) else { continue };
-            if b.kind.replica || self.nodes.is_primary(b.node) {
+            // A node that was removed may be back before its last reply was.
+            b.retired &= self.nodes.get(b.node).is_none_or(|n| !n.listed);
+            if b.kind.replica || !self.nodes.is_demoted(b.node) {
+                b.patience = self.config.reply_timeout;
                 continue;
             }
             if b.state == State::Connecting {
                 self.lose_backend(key, Loss::Demoted);
                 continue;
             }
-            b.patience = b.patience.min(DEMOTED_PATIENCE);
+            if b.patience <= DEMOTED_PATIENCE {
+                // Its time runs already; the same topology comes again and again.
+                continue;
+            }
+            b.patience = DEMOTED_PATIENCE;
             b.progress = self.now;
             let due = self.now.after(b.patience);
             self.timers.cancel(b.timer);
@@ -344,6 +356,16 @@ impl Engine {
             if !c.dirty {
                 c.dirty = true;
                 self.dirty_clients.push(key);
+            }
+        }
+    }
+
+    /// Puts a client on the ready list, once: each entry is a share of a turn.
+    pub(super) fn make_ready(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            if !c.ready {
+                c.ready = true;
+                self.ready.push(key);
             }
         }
     }

@@ -59,6 +59,17 @@ pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     }
 }
 
+/// A part that was sent from node to node until time ran out, as a whole frame.
+pub fn redirected(out: &mut Vec<u8>, slot: u16, waited: Duration) {
+    let waited = waited.as_millis();
+    say(
+        out,
+        format_args!(
+            "-CLUSTERDOWN No node has accepted slot {slot} within {waited} ms, each names another\r\n"
+        ),
+    );
+}
+
 /// A backend could not be used because of the proxy's own configuration, as a whole frame.
 pub fn misconfigured(out: &mut Vec<u8>, node: &str, answer: &[u8]) {
     let answer = String::from_utf8_lossy(answer);

@@ -65,6 +65,8 @@ impl Engine {
             if let Some(c) = self.clients.get_mut(key) {
                 c.paused = true;
             }
+        } else if self.draining {
+            self.close_if_done(key);
         }
         (consumed, intake)
     }
@@ -113,7 +115,7 @@ impl Engine {
     /// Closes a client that wants nothing more and has everything it waited for.
     pub(super) fn close_if_done(&mut self, key: Key<Client>) {
         let draining = self.draining;
-        let ends = |c: &Client| c.closing || (draining && !c.paused);
+        let ends = |c: &Client| c.closing || (draining && !c.paused && !c.ready);
         let done = |c: &Client| ends(c) && c.settled() && c.output().is_empty();
         if self.clients.get(key).is_some_and(done) {
             self.close_client(key);
@@ -170,7 +172,7 @@ impl Engine {
                 return (if stop == Intake::Closed { data.len() } else { at }, stop);
             }
             if budget == 0 {
-                self.ready.push(key);
+                self.make_ready(key);
                 return (at, Intake::Paused);
             }
             budget -= 1;
@@ -224,7 +226,7 @@ impl Engine {
         if !stopped && !barrier {
             c.paused = false;
             c.barrier = false;
-            self.ready.push(key);
+            self.make_ready(key);
         }
     }
 

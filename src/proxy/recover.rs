@@ -5,17 +5,19 @@
 //! again after a pause and whenever the topology changes, until the retry timeout. A client with parked parts is not
 //! read, and its later parts of the same slot wait behind them, so its commands to one key keep their order.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{Backend, Kind, State};
-use super::client::Client;
+use super::client::{Client, Wandering};
+use super::dispatch::Unsent;
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::nodes::Node;
+use super::order::{self, Sequence};
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
@@ -35,6 +37,8 @@ const LONGEST_PAUSE_MS: u64 = 100;
 pub struct Parked {
     /// Which part.
     pub part: Part,
+    /// Of which request.
+    sequence: Sequence,
     /// Its request.
     bytes: Box<[u8]>,
     /// What to answer when time runs out: what a node said last, or nothing if none was reached.
@@ -93,7 +97,15 @@ impl Engine {
         verdict: Verdict<'_>,
         error: &[u8],
     ) {
+        // Nobody is left whose order could be kept.
+        if self.client_of(&part).is_none_or(|k| self.clients.get(k).is_none()) {
+            return self.orphan(&part);
+        }
         part.attempts = part.attempts.saturating_add(1);
+        if let (Verdict::Redirect(target), NO_SLOT) = (verdict, part.slot) {
+            // The node has found a key where the proxy has not, see `KeyError::Unroutable`.
+            part.slot = target.slot;
+        }
         match verdict {
             Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
                 self.counters.moved += 1;
@@ -118,7 +130,12 @@ impl Engine {
                 if refresh {
                     self.effects.push(Effect::Refresh(Hint::Unserved));
                 }
-                self.park(part, request, Some(error));
+                if part.kind.replica && part.attempts == 1 {
+                    // The next try goes to the primary, which has no part in this replica's trouble.
+                    self.follow(part, request, error);
+                } else {
+                    self.park(part, request, Some(error));
+                }
             }
             Verdict::Reply => self.answer(&part, error),
         }
@@ -130,10 +147,13 @@ impl Engine {
             return self.give_up(&part, error);
         }
         let Some(key) = self.client_of(&part) else { return self.orphan(&part) };
+        let sequence = self.sequence_of(&part);
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else {
             return self.orphan(&part);
         };
-        active.parked.push_back(Parked { part, bytes: request.into(), error: error.map(Into::into) });
+        let parked = Parked { part, sequence, bytes: request.into(), error: error.map(Into::into) };
+        let older = active.parked.iter().rposition(|p| !order::is_before(sequence, p.sequence));
+        active.parked.insert(older.map_or(0, |i| i + 1), parked);
         self.note_waiting(key);
         self.set_parked_timer(key);
     }
@@ -197,9 +217,11 @@ impl Engine {
         self.counters.backend_failures += 1;
         self.effects.push(Effect::CloseBackend(key));
         let name = self.node_lost(b.node, &b, &loss);
-        for InFlight { part, len } in mem::take(&mut b.fifo) {
-            let written = b.window.front_written(len as usize);
-            self.rescue(part, b.window.front(len as usize), written, &name, &loss);
+        let repeat = self.repeatable(&b);
+        for (i, InFlight { part, len }) in mem::take(&mut b.fifo).into_iter().enumerate() {
+            self.wanders_no_more(&part, key);
+            let again = repeat.get(i).is_none_or(|r| *r);
+            self.rescue(part, b.window.front(len as usize), again, &name, &loss);
             b.window.acknowledge(len as usize);
         }
         self.nodes.forget(b.node);
@@ -219,8 +241,21 @@ impl Engine {
         if part.attempts > QUICK_REDIRECTS || self.waits_behind(&part) {
             self.park(part, request, Some(error));
         } else {
-            self.send(part, request);
+            self.send_again(part, request, Some(error));
         }
+    }
+
+    /// Sends a part again, of which a node has said `error`. False when it has to wait.
+    fn send_again(&mut self, part: Part, bytes: &[u8], error: Option<&[u8]>) -> bool {
+        match self.backend_for(&part) {
+            Ok(backend) if !self.overtakes(&part, backend) => self.push(backend, part, bytes),
+            Err(Unsent::Unserved) => self.unserved(part),
+            _ => {
+                self.park(part, bytes, error);
+                return false;
+            }
+        }
+        true
     }
 
     /// ASKING and the part, back to back.
@@ -229,10 +264,12 @@ impl Engine {
             return self.park(part, request, Some(error));
         }
         match self.shared_backend(node, Kind { replica: false, ..part.kind }) {
+            Ok(backend) if self.overtakes(&part, backend) => self.park(part, request, Some(error)),
             Ok(backend) => {
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
-                self.push(backend, Part { owner: Owner::Asking, slot: NO_SLOT, ..part }, &asking);
+                let swallowed = Part { owner: Owner::Asking, slot: NO_SLOT, attempts: 0, ..part };
+                self.push(backend, swallowed, &asking);
                 self.push(backend, part, request);
             }
             Err(_) => self.park(part, request, Some(error)),
@@ -240,26 +277,19 @@ impl Engine {
     }
 
     fn retry(&mut self, key: Key<Client>, parked: Parked, held: &mut Vec<u16>) {
-        let Parked { part, bytes, error } = parked;
+        let Parked { part, sequence, bytes, error } = parked;
         if self.clients.get(key).is_none() {
             return self.orphan(&part);
         }
         if self.age(&part) >= self.config.retry_timeout {
             return self.give_up(&part, error.as_deref());
         }
-        let before = self.parked_len(key);
-        if !held.contains(&part.slot) {
-            self.send(part, &bytes);
-        } else if let Some(parked) = self.parked_of(key) {
-            parked.push_back(Parked { part, bytes, error });
-            return;
-        }
-        // `send` may have parked it again, and does not know what a node said of it before.
-        if self.parked_len(key) > before {
-            held.push(part.slot);
-            if let Some(p) = self.parked_of(key).and_then(|p| p.back_mut()) {
-                p.error = error;
+        if held.contains(&part.slot) {
+            if let Some(parked) = self.parked_of(key) {
+                parked.push_back(Parked { part, sequence, bytes, error });
             }
+        } else if !self.send_again(part, &bytes, error.as_deref()) {
+            held.push(part.slot);
         }
     }
 
@@ -267,26 +297,73 @@ impl Engine {
         self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()).map(|a| &mut a.parked)
     }
 
-    fn parked_len(&mut self, key: Key<Client>) -> usize {
-        self.parked_of(key).map_or(0, |p| p.len())
-    }
-
     fn set_parked_timer(&mut self, key: Key<Client>) {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
         if active.parked.is_empty() || active.parked_timer != Key::NONE {
             return;
         }
-        let full = (FIRST_PAUSE_MS << active.parked_tries.min(10)).min(LONGEST_PAUSE_MS);
+        // A part that is sent each time and comes back each time waits longer, too.
+        let sent = active.parked.front().map_or(0, |p| u32::from(p.part.attempts.saturating_sub(1)));
+        let tries = active.parked_tries.max(sent);
+        let full = (FIRST_PAUSE_MS << tries.min(10)).min(LONGEST_PAUSE_MS);
         active.parked_tries = active.parked_tries.saturating_add(1);
         let pause = full / 2 + self.random.below(full / 2 + 1);
         active.parked_timer =
             self.timers.set(self.now.after(Duration::from_millis(pause.max(1))), Alarm::Parked(key));
     }
 
-    /// Whether the part's client has parked a part of the same slot, which must go first.
+    /// Whether the part's client has parked an older part of the same slot, which must go first.
     fn waits_behind(&mut self, part: &Part) -> bool {
         let Some(key) = self.client_of(part) else { return false };
-        self.parked_of(key).is_some_and(|p| p.iter().any(|p| p.part.slot == part.slot))
+        let sequence = self.sequence_of(part);
+        let ahead = |p: &Parked| p.part.slot == part.slot && order::is_before(p.sequence, sequence);
+        self.parked_of(key).is_some_and(|p| p.iter().any(ahead))
+    }
+
+    fn sequence_of(&self, part: &Part) -> Sequence {
+        match part.owner {
+            Owner::Client(_, sequence) => sequence,
+            Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
+            Owner::Handshake(_) | Owner::Asking => 0,
+        }
+    }
+
+    /// Whether the part's client has a part of the same slot, sent again before, at another backend: sent to `backend`
+    /// now, this one might be executed first.
+    pub(super) fn overtakes(&self, part: &Part, backend: Key<Backend>) -> bool {
+        let active = self.client_of(part).and_then(|k| self.clients.get(k)).and_then(|c| c.active.as_deref());
+        let ahead = |w: &Wandering| w.slot == part.slot && w.backend != backend && w.slot != NO_SLOT;
+        active.is_some_and(|a| a.wandering.iter().any(ahead))
+    }
+
+    /// A part is sent again, to `backend`.
+    #[cold]
+    pub(super) fn wanders(&mut self, part: &Part, backend: Key<Backend>) {
+        let Some(wandering) = self.wandering_of(part) else { return };
+        match wandering.iter_mut().find(|w| w.slot == part.slot && w.backend == backend) {
+            Some(w) => w.count += 1,
+            None => wandering.push(Wandering { slot: part.slot, backend, count: 1 }),
+        }
+    }
+
+    /// A part left `backend`: answered, redirected or lost.
+    pub(super) fn wanders_no_more(&mut self, part: &Part, backend: Key<Backend>) {
+        if part.attempts == 0 {
+            return;
+        }
+        let Some(wandering) = self.wandering_of(part) else { return };
+        let Some(i) = wandering.iter().position(|w| w.slot == part.slot && w.backend == backend) else {
+            return;
+        };
+        wandering[i].count -= 1;
+        if wandering[i].count == 0 {
+            wandering.swap_remove(i);
+        }
+    }
+
+    fn wandering_of(&mut self, part: &Part) -> Option<&mut Vec<Wandering>> {
+        let key = self.client_of(part)?;
+        self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()).map(|a| &mut a.wandering)
     }
 
     fn client_of(&self, part: &Part) -> Option<Key<Client>> {
@@ -306,6 +383,10 @@ impl Engine {
         self.counters.proxy_errors += 1;
         let mut text = Vec::new();
         match error {
+            // A redirect means nothing to a client that knows one server only.
+            Some(error) if matches!(redirect::verdict(error), Verdict::Redirect(_)) => {
+                errors::redirected(&mut text, part.slot, self.age(part));
+            }
             Some(error) => text.extend_from_slice(error),
             None => errors::gave_up(&mut text, part.slot, self.age(part)),
         }
@@ -316,8 +397,33 @@ impl Engine {
         Duration::from_micros(u64::from(self.now_us().wrapping_sub(part.born_us)))
     }
 
-    /// A part of a lost backend.
-    fn rescue(&mut self, mut part: Part, request: &[u8], written: bool, node: &str, loss: &Loss) {
+    /// For each part of a lost backend that was written: whether it may be sent again. It may if it only reads, unless
+    /// its client wrote to the same slot behind it: that may have been executed, and the read must not see it.
+    fn repeatable(&self, b: &Backend) -> Vec<bool> {
+        let mut left = b.window.awaited();
+        let written = b.fifo.iter().take_while(|f| {
+            let whole = f.len as usize <= left;
+            left = left.saturating_sub(f.len as usize);
+            whole
+        });
+        let written = written.count();
+        let mut changed = HashSet::new();
+        let mut repeat = vec![false; written];
+        for (i, f) in b.fifo.iter().enumerate().take(written).rev() {
+            let Some(client) = self.client_of(&f.part) else { continue };
+            let what = (client.index(), f.part.slot);
+            repeat[i] = may_repeat(command::by_id(f.part.command));
+            if repeat[i] {
+                repeat[i] = !changed.contains(&what);
+            } else {
+                changed.insert(what);
+            }
+        }
+        repeat
+    }
+
+    /// A part of a lost backend, which may be sent again or not.
+    fn rescue(&mut self, mut part: Part, request: &[u8], again: bool, node: &str, loss: &Loss) {
         if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
             return;
         }
@@ -326,7 +432,7 @@ impl Engine {
             Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
                 errors::misconfigured(&mut text, node, answer);
             }
-            _ if !written || may_repeat(command::by_id(part.command)) => {
+            _ if again => {
                 self.counters.retries += 1;
                 part.attempts = part.attempts.saturating_add(1);
                 return self.park(part, request, None);

@@ -63,6 +63,11 @@ impl Window {
         self.bytes.len() - self.acknowledged
     }
 
+    /// How many bytes were written and not answered.
+    pub fn awaited(&self) -> usize {
+        self.written - self.acknowledged
+    }
+
     /// Whether the oldest unanswered part, `len` bytes long, was written to its end.
     #[inline]
     pub fn front_written(&self, len: usize) -> bool {

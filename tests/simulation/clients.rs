@@ -246,7 +246,7 @@ impl World {
         let no = c.next_no;
         c.next_no += 1;
         let floors = self.oracle.floors(keys);
-        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors }
+        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors, sent_at: self.now }
     }
 
     /// Something after which the proxy closes the connection.

@@ -39,6 +39,13 @@ impl World {
         }
     }
 
+    /// Somebody else executes commands for a slot.
+    fn owners_changed(&mut self) {
+        for tag in self.cluster.returned() {
+            self.oracle.disorder(tag, self.now);
+        }
+    }
+
     /// The engine believes that the topology has changed.
     pub fn hint(&mut self) {
         if !self.asking {
@@ -64,6 +71,7 @@ impl World {
             6 if migrations => {
                 self.note(format_args!("tag {tag} is given to shard {shard}"));
                 self.cluster.give(tag, shard);
+                self.owners_changed();
             }
             7 if stalls => {
                 self.note(format_args!("node {node} is silent"));
@@ -132,6 +140,7 @@ impl World {
     fn promote(&mut self, shard: usize) {
         let crashed = !self.cluster.nodes[self.cluster.shards[shard].primary].up;
         let done = !self.healed && self.cluster.promote(shard);
+        self.owners_changed();
         let primary = self.cluster.shards[shard].primary;
         self.note(format_args!("shard {shard}: failover {done}, now {primary}"));
         if done && crashed && self.mix.lossy {
@@ -191,6 +200,7 @@ impl World {
                 let to = moving.to;
                 self.note(format_args!("tag {tag} has moved to shard {to}"));
                 self.cluster.give(tag, to);
+                self.owners_changed();
             }
         }
     }
@@ -201,6 +211,8 @@ impl World {
         self.healed = true;
         let mix = &mut self.mix;
         (mix.connect_faults, mix.bounce, mix.sick, mix.redirect_games) = (0, 0, 0, false);
+        // A network slower than the timeouts is a fault too.
+        (mix.delay_us, mix.think_us) = (mix.delay_us.min(1000), mix.think_us.min(1000));
         for node in 0..self.cluster.nodes.len() {
             let n = &mut self.cluster.nodes[node];
             (n.up, n.loading, n.silent, n.rejects_auth) = (true, false, false, false);
@@ -220,6 +232,7 @@ impl World {
                 self.client_input(client);
             }
         }
+        self.owners_changed();
         // The topology thread asks from time to time anyway.
         self.plan(100_000, Event::Ask);
     }

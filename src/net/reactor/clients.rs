@@ -61,7 +61,9 @@ impl Reactor {
         let key = self.engine.client_opened(peer);
         let registered =
             self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
-        put(&mut self.clients, key, Socket::new(stream, key));
+        if put(&mut self.clients, key, Socket::new(stream, key)) {
+            self.parts.workers[self.parts.me].client_removed();
+        }
         if let Err(e) = registered {
             self.client_failed(key, &e);
         }
@@ -72,6 +74,7 @@ impl Reactor {
         let key = socket.key;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
+            socket.closing |= event.is_read_closed() || event.is_error();
             self.pump_client(index);
         }
         if event.is_writable() {

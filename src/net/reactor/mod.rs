@@ -241,11 +241,13 @@ fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn put<T>(sockets: &mut Vec<Option<Socket<T>>>, key: Key<T>, socket: Socket<T>) {
+/// Puts a socket in its place. True when that closed another one, which the engine has given up but whose effect of
+/// closing has not been carried out yet.
+fn put<T>(sockets: &mut Vec<Option<Socket<T>>>, key: Key<T>, socket: Socket<T>) -> bool {
     if sockets.len() <= key.index() {
         sockets.resize_with(key.index() + 1, || None);
     }
-    sockets[key.index()] = Some(socket);
+    sockets[key.index()].replace(socket).is_some()
 }
 
 #[inline]
