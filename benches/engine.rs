@@ -1,9 +1,9 @@
 //! What the engine of one worker costs per request, without sockets: clients and nodes are buffers in memory.
 //!
 //! ```text
-//! cargo bench                                       all loads, timed
-//! cargo bench -- --load get-p32 --requests 3200000  one load, that many requests
-//! cargo bench -- --list                             the loads
+//! cargo bench --bench engine                                          all loads, timed
+//! cargo bench --bench engine -- --load get-p32 --requests 3200000     one load, that many requests
+//! cargo bench --bench engine -- --list                                the loads
 //! ```
 //!
 //! A load is a round of requests that is repeated. In the first rounds the nodes read what they get and answer it, and
