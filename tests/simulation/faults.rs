@@ -196,7 +196,8 @@ impl World {
         match rest.next() {
             Some(key) => {
                 moving.moved.insert(key);
-                self.plan_between(100, 60_000, Event::Migrate(tag));
+                let longest = if self.mix.gentle { 3_000_000 } else { 60_000 };
+                self.plan_between(100, longest, Event::Migrate(tag));
             }
             None => {
                 let to = moving.to;
