@@ -61,10 +61,11 @@ impl World {
         let shard = self.dice.below(self.cluster.shards.len());
         let tag = self.dice.below(self.cluster.slots.len());
         let mix = &self.mix;
+        let gentle = mix.gentle;
         let (stalls, failovers, migrations, sick) = (mix.stalls, mix.failovers, mix.migrations, mix.sick > 0);
         match self.dice.below(10) {
-            0 if failovers => self.kill(node),
-            1 if failovers => self.kill(self.cluster.shards[shard].primary),
+            0 if failovers && !gentle => self.kill(node),
+            1 if failovers && !gentle => self.kill(self.cluster.shards[shard].primary),
             2 if failovers => self.promote(shard),
             3 if stalls => self.stall(node),
             4 | 5 if migrations => self.start_migration(tag, shard),
@@ -83,7 +84,8 @@ impl World {
                 self.cluster.nodes[node].rejects_auth = true;
                 self.plan_between(10_000, 500_000, Event::Audible(node));
             }
-            n => self.touch_a_conn(n),
+            n if !gentle => self.touch_a_conn(n),
+            _ => {}
         }
     }
 
@@ -194,7 +196,8 @@ impl World {
         match rest.next() {
             Some(key) => {
                 moving.moved.insert(key);
-                self.plan_between(100, 60_000, Event::Migrate(tag));
+                let longest = if self.mix.gentle { 3_000_000 } else { 60_000 };
+                self.plan_between(100, longest, Event::Migrate(tag));
             }
             None => {
                 let to = moving.to;

@@ -3,7 +3,7 @@
 use super::history::{token_of, Entry};
 use super::stream::{End, Item};
 use super::wire;
-use super::world::{Dir, Event, World};
+use super::world::{Dir, World};
 
 /// What a node remembers of a connection.
 #[derive(Debug, Default)]
@@ -312,7 +312,12 @@ impl World {
             self.conns[conn].up.arrived.extend_from_slice(b"+surplus\r\n");
             self.conns[conn].up.held += 10;
             self.conns[conn].readable = true;
-            self.plan(0, Event::Arrive(conn, Dir::Up));
+            let failures = self.engine.counters().backend_failures;
+            while self.conns[conn].open && !self.conns[conn].up.arrived.is_empty() {
+                self.pump(conn);
+            }
+            let lost = self.engine.counters().backend_failures > failures;
+            assert!(lost, "a node answered what nobody asked, and is believed on");
         }
     }
 }

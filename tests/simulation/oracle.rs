@@ -74,6 +74,8 @@ pub struct Oracle {
     pub lossy: bool,
     /// No error is acceptable.
     pub calm: bool,
+    /// But for slots that are torn between two nodes.
+    pub gentle: bool,
     /// Counters: INCRs whose outcome nobody knows, by key.
     pub doubtful: Vec<usize>,
     /// When a node last answered "not now".
@@ -110,7 +112,14 @@ impl Oracle {
             }
         }
         let doubtful = vec![0; keys.len()];
-        Oracle { keys, doubtful, lossy: mix.lossy, calm: mix.fault_us == 0, ..Oracle::default() }
+        Oracle {
+            keys,
+            doubtful,
+            lossy: mix.lossy,
+            calm: mix.fault_us == 0 || mix.gentle,
+            gentle: mix.gentle,
+            ..Oracle::default()
+        }
     }
 
     pub fn token(&mut self, client: usize, no: u32, key: Option<usize>) -> u32 {
@@ -134,8 +143,9 @@ impl Oracle {
         history.push(entry);
         t.state = history.state();
         let latest = history.latest.entry(t.client).or_default();
+        // A request whose outcome is unknown may lie in the buffers of a node that stands still.
         assert!(
-            *latest <= t.no || t.bounced,
+            *latest <= t.no || t.bounced || t.fate == Fate::Unknown,
             "client {}: request {} was executed behind {latest} on {}: token {token}",
             t.client,
             t.no,
@@ -197,7 +207,9 @@ impl Oracle {
 
     fn error(&mut self, op: &Op, error: &str) -> Result<(), String> {
         self.errors += 1;
-        expect(!self.calm, || "an error although nothing went wrong".into())?;
+        // A slot may be torn for longer than a request waits.
+        let torn = self.gentle && error.starts_with("TRYAGAIN ");
+        expect(!self.calm || torn, || "an error although nothing went wrong".into())?;
         expect(HONEST.iter().any(|h| error.starts_with(h)), || "an error of no known kind".into())?;
         let unknown = error.contains("outcome of this command is unknown");
         self.unknown_outcomes += u64::from(unknown);
