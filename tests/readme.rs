@@ -85,8 +85,15 @@ enum Fate {
     OneKey,
     OneSlot,
     Split,
-    UnlessBlocking,
+    Waits,
+    Atomic,
+    EveryPrimary,
+    EveryNode,
+    Walks,
+    Subscribes,
     AnyPrimary,
+    View,
+    Watches,
     Answered,
     NotYet(&'static str),
     Refused,
@@ -102,7 +109,16 @@ impl Fate {
                     .into()
             }
             Fate::Split => "work across slots: split, and merged into one reply".into(),
-            Fate::UnlessBlocking => "work without `BLOCK`".into(),
+            Fate::Waits => {
+                "may wait: on a connection of their own meanwhile; all their keys in one slot".into()
+            }
+            Fate::Atomic => "transactions, atomic: all their keys in one slot".into(),
+            Fate::EveryPrimary => "sent to every primary, and merged into one reply".into(),
+            Fate::EveryNode => "sent to every node, and merged into one reply".into(),
+            Fate::Walks => "walks all primaries; the cursor says where it is".into(),
+            Fate::Subscribes => "subscriptions, shared by the clients of a worker".into(),
+            Fate::View => "answered as by a cluster of one node, the proxy".into(),
+            Fate::Watches => "shows what passes through this proxy, all workers".into(),
             Fate::AnyPrimary => "sent to any primary; the answer is that of this one node".into(),
             Fate::Answered => "answered by the proxy".into(),
             Fate::NotYet(theme) => format!("not in this version: {theme}"),
@@ -120,6 +136,17 @@ fn fate(row: &'static Command) -> Fate {
     if reply.contains("is not supported by this version of the proxy") {
         return Fate::NotYet(theme(row));
     }
+    match row.class {
+        Class::Transaction => return Fate::Atomic,
+        Class::Blocking => return Fate::Waits,
+        Class::EveryPrimary(_) => return Fate::EveryPrimary,
+        Class::EveryNode(_) => return Fate::EveryNode,
+        Class::Scan => return Fate::Walks,
+        Class::PubSub => return Fate::Subscribes,
+        Class::ClusterView => return Fate::View,
+        Class::Monitor => return Fate::Watches,
+        _ => {}
+    }
     // What goes to a node is answered so as long as there is none.
     if !reply.starts_with("-CLUSTERDOWN The proxy has not reached any node") {
         assert!(matches!(row.class, Class::Local(_) | Class::Info), "{}: {reply}", name(row));
@@ -129,7 +156,6 @@ fn fate(row: &'static Command) -> Fate {
         (Class::Slot, Keys::Range { first, last, .. }) if i16::from(first) == i16::from(last) => Fate::OneKey,
         (Class::Slot, _) => Fate::OneSlot,
         (Class::Split(Split::Values | Split::Pairs | Split::Sum), _) => Fate::Split,
-        (Class::Blocking, _) => Fate::UnlessBlocking,
         (Class::AnyPrimary, _) => Fate::AnyPrimary,
         (class, _) => panic!("{}: {class:?} goes to a node", name(row)),
     }

@@ -276,6 +276,7 @@ impl Engine {
             self.retire_node(node);
         }
         self.hurry_demoted();
+        self.fill_pools();
         for client in std::mem::take(&mut self.waiting) {
             if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
                 active.waiting = false;

@@ -167,6 +167,9 @@ impl Engine {
                 log::error!("node {name} does not accept the proxy's -password: {}", answer.trim_end());
             }
             _ if b.retired => log::info!("connection to removed node {name} closed: {loss}"),
+            _ if b.kind.dedicated && b.fifo.is_empty() => {
+                log::debug!("idle connection to node {name} lost: {loss}")
+            }
             _ if again => log::debug!("node {name} still lost: {loss}"),
             _ => log::warn!("node {name} lost with {} parts in flight: {loss}", b.fifo.len()),
         }
