@@ -9,6 +9,7 @@ use super::part::{Greeting, InFlight, Owner};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
+use crate::command;
 use crate::resp::{self, Scan};
 
 /// A run of replies to one client that lie behind one another in the bytes of a node.
@@ -164,7 +165,13 @@ impl Engine {
     fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
         self.wanders_no_more(&front.part, key);
         let verdict = match front.part.owner {
-            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
+            Owner::Client(..) | Owner::Gather(..) => match redirect::verdict(frame) {
+                Verdict::Reply => Verdict::Reply,
+                verdict => match command::by_id(front.part.command).name {
+                    "eval" | "evalsha" | "fcall" => redirect::script_verdict(frame, front.part.slot),
+                    _ => verdict,
+                },
+            },
             _ => Verdict::Reply,
         };
         let Some(b) = self.backends.get_mut(key) else { return };

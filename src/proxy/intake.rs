@@ -61,6 +61,7 @@ impl Engine {
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
         let (consumed, intake) = self.take_requests(key, data, &mut parser);
         self.put_parser(key, parser);
+        self.counters.client_bytes_in += consumed as u64;
         if intake == Intake::Paused {
             if let Some(c) = self.clients.get_mut(key) {
                 c.paused = true;

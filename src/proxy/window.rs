@@ -10,7 +10,7 @@
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// Capacity above which an empty window gives its memory back.
-const KEEP_BYTES: usize = 256 * 1024;
+const KEEP_BYTES: usize = 1024 * 1024;
 
 /// The bytes sent to one node and not yet answered, and those not yet sent.
 #[derive(Debug, Default)]

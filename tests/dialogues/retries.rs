@@ -78,6 +78,38 @@ fn what_a_node_has_refused_for_good_is_passed_on_at_once() {
     assert_eq!(rig.hints(), []);
 }
 
+/// A script has perhaps written before it made such an error: it must not run twice.
+#[test]
+fn a_script_that_looks_not_executed_runs_once() {
+    let rig = Rig::three();
+    let c = rig.client();
+    let eval = ["EVAL", "redis.call('INCR', KEYS[1]) return redis.error_reply('TRYAGAIN later')", "1", "b"];
+    for error in [
+        "TRYAGAIN later",
+        "LOADING the next page",
+        "MOVED 1 127.0.0.1:7002",
+        "ASK 1 127.0.0.1:7002",
+        "READONLY You can't write against a read only replica. script: f5b1, on @user_script:1.",
+    ] {
+        c.sends_cmd(&eval);
+        rig.node(A).expects(&eval).replies(format!("-{error}\r\n")).expects_nothing();
+        c.receives(format!("-{error}\r\n"));
+        rig.advance_ms(200);
+        rig.node(A).expects_nothing();
+    }
+    // What the server itself says is another matter.
+    c.sends_cmd(&eval);
+    for error in
+        ["TRYAGAIN Multiple keys request during rehashing of slot", "CLUSTERDOWN The cluster is down"]
+    {
+        rig.node(A).expects(&eval).replies(format!("-{error}\r\n"));
+        rig.advance_ms(100);
+    }
+    rig.node(A).expects(&eval).replies(b"-MOVED 3300 127.0.0.1:7002\r\n");
+    rig.node(B).expects(&eval).replies(b":1\r\n");
+    c.receives(b":1\r\n");
+}
+
 #[test]
 fn commands_behind_a_waiting_one_keep_their_order_and_other_clients_go_on() {
     let rig = Rig::three();

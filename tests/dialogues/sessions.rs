@@ -171,3 +171,20 @@ fn reset_forgets_the_protocol_and_the_name_behind_earlier_replies() {
     rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
     c.receives(b"$-1\r\n");
 }
+
+#[test]
+fn a_node_that_does_not_speak_resp3_is_named_to_those_who_want_it() {
+    let rig = Rig::three();
+    rig.by_hand(A);
+    let (c2, c3) = (rig.client(), rig.client());
+    c3.sends_cmd(&["HELLO", "3"]).takes_received();
+    c3.sends_cmd(&["GET", "b"]);
+    rig.resp3(A).accepts().expects(&["HELLO", "3"]).expects(&["CLIENT", "SETNAME", "redis-cluster-proxy"]);
+    rig.resp3(A).replies(b"-ERR unknown command 'HELLO'\r\n");
+    c3.receives_error("ERR the proxy could not log in to node 127.0.0.1:7001", &["unknown command"]);
+    rig.accept_connects(A);
+    rig.advance_ms(50);
+    c2.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c2.receives(b"$-1\r\n");
+}

@@ -20,7 +20,7 @@ const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 impl Reactor {
     pub(super) fn accept(&mut self) {
-        self.accept_again = false;
+        self.accept_at = None;
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.parts.listener else { return };
             match listener.accept() {
@@ -28,13 +28,14 @@ impl Reactor {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if out_of_resources(&e) => {
                     log::warn!("cannot accept clients: {e}; trying again in {ACCEPT_PAUSE:?}");
-                    break;
+                    self.accept_at = Some(self.clock.now().after(ACCEPT_PAUSE));
+                    return;
                 }
                 // The client went away before it was accepted.
                 Err(_) => {}
             }
         }
-        self.accept_again = true;
+        self.accept_at = Some(self.clock.now());
     }
 
     /// Gives an accepted client to the worker that has the fewest.
