@@ -240,3 +240,25 @@ fn a_redirected_request_of_a_client_that_has_gone_is_not_sent_again() {
     assert!(!rig.engine.has_output());
     assert_eq!(rig.engine.counters().in_flight, 0);
 }
+
+#[test]
+fn two_requests_that_wait_for_an_ask_target_do_not_wait_for_each_other() {
+    let mut rig = Rig::new(Config::for_tests());
+    let (_, owner) = two_in_flight(&mut rig, SET_1, SET_2);
+    let ask = "-ASK 7629 127.0.0.1:7002\r\n";
+    rig.answer(owner, ask);
+    rig.answer(owner, ask);
+    let mut effects = Vec::new();
+    rig.engine.take_effects(&mut effects);
+    let refused =
+        effects.iter().find_map(|e| if let Effect::Connect(key, _) = e { Some(*key) } else { None });
+    rig.engine.backend_gone(refused.expect("a backend to connect"), "refused".into());
+    rig.wait(Duration::from_millis(50));
+    rig.wait(Duration::from_millis(50));
+    assert_eq!(rig.written(owner), SET_1.to_owned() + SET_2);
+    rig.answer(owner, ask);
+    rig.answer(owner, ask);
+    let target = rig.backend();
+    let asking = "*1\r\n$6\r\nASKING\r\n";
+    assert_eq!(rig.written(target), format!("{asking}{SET_1}{asking}{SET_2}"));
+}

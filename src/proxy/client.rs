@@ -7,7 +7,7 @@ use super::backend::Backend;
 use super::engine::Alarm;
 use super::lease::Lease;
 use super::multi::Multi;
-use super::order::ReplyOrder;
+use super::order::{ReplyOrder, Sequence};
 use super::recover::Parked;
 use crate::base::arena::Key;
 use crate::base::pool::Reusable;
@@ -89,15 +89,15 @@ pub struct Active {
     pub parser: Option<RequestParser>,
 }
 
-/// Parts of one slot that were sent again, all to one backend.
+/// A part that was sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wandering {
-    /// Their slot.
+    /// Its slot.
     pub slot: u16,
-    /// Where they are.
+    /// Of which request.
+    pub sequence: Sequence,
+    /// Where it is.
     pub backend: Key<Backend>,
-    /// How many they are; never 0.
-    pub count: u32,
 }
 
 /// Bytes to be written to a socket.

@@ -286,21 +286,26 @@ impl Engine {
         }
     }
 
-    /// Whether the part's client has a part of the same slot, sent again before, at another backend: sent to `backend`
-    /// now, this one might be executed first.
+    /// Whether the part's client has an older part of the same slot, sent again before, at another backend: sent to
+    /// `backend` now, this one might be executed first.
     pub(super) fn overtakes(&self, part: &Part, backend: Key<Backend>) -> bool {
         let active = self.client_of(part).and_then(|k| self.clients.get(k)).and_then(|c| c.active.as_deref());
-        let ahead = |w: &Wandering| w.slot == part.slot && w.backend != backend && w.slot != NO_SLOT;
-        active.is_some_and(|a| a.wandering.iter().any(ahead))
+        let Some(active) = active.filter(|a| part.slot != NO_SLOT && !a.wandering.is_empty()) else {
+            return false;
+        };
+        let sequence = self.sequence_of(part);
+        let ahead = |w: &Wandering| {
+            w.slot == part.slot && w.backend != backend && order::is_before(w.sequence, sequence)
+        };
+        active.wandering.iter().any(ahead)
     }
 
     /// A part is sent again, to `backend`.
     #[cold]
     pub(super) fn wanders(&mut self, part: &Part, backend: Key<Backend>) {
-        let Some(wandering) = self.wandering_of(part) else { return };
-        match wandering.iter_mut().find(|w| w.slot == part.slot && w.backend == backend) {
-            Some(w) => w.count += 1,
-            None => wandering.push(Wandering { slot: part.slot, backend, count: 1 }),
+        let sequence = self.sequence_of(part);
+        if let Some(wandering) = self.wandering_of(part) {
+            wandering.push(Wandering { slot: part.slot, sequence, backend });
         }
     }
 
@@ -309,13 +314,10 @@ impl Engine {
         if part.attempts == 0 {
             return;
         }
+        let was = Wandering { slot: part.slot, sequence: self.sequence_of(part), backend };
         let Some(wandering) = self.wandering_of(part) else { return };
-        let Some(i) = wandering.iter().position(|w| w.slot == part.slot && w.backend == backend) else {
-            return;
-        };
-        wandering[i].count -= 1;
-        if wandering[i].count == 0 {
-            wandering.swap_remove(i);
+        if let Some(i) = wandering.iter().position(|w| *w == was) {
+            wandering.remove(i);
         }
     }
 

@@ -110,7 +110,7 @@ impl Mix {
         self.cap = self.cap.max(5000);
         self.config.connect_timeout = Duration::from_secs(3);
         self.config.reply_timeout = Duration::from_secs(3);
-        self.config.retry_timeout = Duration::from_secs(4);
+        self.config.retry_timeout = Duration::from_secs(1);
     }
 
     /// Whether a read may be answered by a replica although the client did not ask for that.

@@ -74,8 +74,6 @@ pub struct Oracle {
     pub lossy: bool,
     /// No error is acceptable.
     pub calm: bool,
-    /// But for slots that are torn between two nodes.
-    pub gentle: bool,
     /// Counters: INCRs whose outcome nobody knows, by key.
     pub doubtful: Vec<usize>,
     /// When a node last answered "not now".
@@ -117,7 +115,6 @@ impl Oracle {
             doubtful,
             lossy: mix.lossy,
             calm: mix.fault_us == 0 || mix.gentle,
-            gentle: mix.gentle,
             ..Oracle::default()
         }
     }
@@ -207,9 +204,7 @@ impl Oracle {
 
     fn error(&mut self, op: &Op, error: &str) -> Result<(), String> {
         self.errors += 1;
-        // A slot may be torn for longer than a request waits.
-        let torn = self.gentle && error.starts_with("TRYAGAIN ");
-        expect(!self.calm || torn, || "an error although nothing went wrong".into())?;
+        expect(!self.calm, || "an error although nothing went wrong".into())?;
         expect(HONEST.iter().any(|h| error.starts_with(h)), || "an error of no known kind".into())?;
         let unknown = error.contains("outcome of this command is unknown");
         self.unknown_outcomes += u64::from(unknown);
