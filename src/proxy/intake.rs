@@ -8,6 +8,7 @@ use super::dispatch::Step;
 use super::engine::{Alarm, Effect, Engine};
 use super::order::Sequence;
 use super::part::{Owner, Part};
+use super::session::Mute;
 use crate::base::arena::Key;
 use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 
@@ -46,6 +47,14 @@ impl Engine {
         key
     }
 
+    /// By which address a client reached the proxy, and its socket's descriptor: CLUSTER and CLIENT LIST show them.
+    pub fn client_reached(&mut self, key: Key<Client>, local: SocketAddr, descriptor: i32) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.local = local;
+            c.descriptor = descriptor;
+        }
+    }
+
     /// A client was turned away because there are too many.
     pub fn client_refused(&mut self) {
         self.counters.clients_refused += 1;
@@ -60,6 +69,7 @@ impl Engine {
         let stored = c.active.as_mut().and_then(|a| a.parser.take());
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
         let (consumed, intake) = self.take_requests(key, data, &mut parser);
+        self.counters.client_bytes_in += consumed as u64;
         self.put_parser(key, parser);
         if intake == Intake::Paused {
             if let Some(c) = self.clients.get_mut(key) {
@@ -136,7 +146,7 @@ impl Engine {
     /// Nothing was heard of a client for a while.
     pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get_mut(key) else { return };
-        if !c.settled() || c.dirty {
+        if !c.settled() || c.dirty || c.held {
             c.heard = self.now;
         }
         let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
@@ -175,14 +185,14 @@ impl Engine {
             }
             budget -= 1;
             let rest = &data[at..];
-            let stranger = self.clients.get(key).is_some_and(|c| !c.authenticated);
+            let (stranger, mute) =
+                self.clients.get(key).map_or((true, Mute::Never), |c| (!c.authenticated, c.mute));
             let parsed = parser.parse(rest, if stranger { &self.stranger_limits } else { &self.limits });
             let (len, step) = match parsed {
                 Parsed::Incomplete => return (at, Intake::More),
                 Parsed::Empty { len } => (len, Step::Taken),
-                Parsed::Request { len } => (len, self.request(key, &Args::new(&rest[..len], parser.spans()))),
-                Parsed::Inline { len } => (len, self.inline_request(key, &rest[..len])),
-                Parsed::Error(error) => (rest.len(), self.protocol_error(key, error)),
+                parsed if mute == Mute::Never => self.take_request(key, parsed, rest, parser),
+                parsed => self.muted(key, |engine| engine.take_request(key, parsed, rest, parser)),
             };
             if step == Step::Wait {
                 parser.reset();
@@ -191,6 +201,23 @@ impl Engine {
             at += len;
         }
         (at, Intake::More)
+    }
+
+    /// What the parser has found at the start of `rest`; how long it is, and what became of it.
+    #[inline]
+    fn take_request(
+        &mut self,
+        key: Key<Client>,
+        parsed: Parsed,
+        rest: &[u8],
+        parser: &RequestParser,
+    ) -> (usize, Step) {
+        match parsed {
+            Parsed::Request { len } => (len, self.request(key, &Args::new(&rest[..len], parser.spans()))),
+            Parsed::Inline { len } => (len, self.inline_request(key, &rest[..len])),
+            Parsed::Error(error) => (rest.len(), self.protocol_error(key, error)),
+            Parsed::Incomplete | Parsed::Empty { .. } => (0, Step::Taken),
+        }
     }
 
     /// Why no further request may be taken from a client now.
@@ -220,7 +247,7 @@ impl Engine {
     fn resume(&mut self, key: Key<Client>) {
         let stopped = self.stop(key).is_some();
         let Some(c) = self.clients.get_mut(key) else { return };
-        let barrier = c.barrier && !c.settled();
+        let barrier = c.held || (c.barrier && !c.settled());
         if !stopped && !barrier {
             c.paused = false;
             c.barrier = false;
@@ -278,6 +305,12 @@ impl Engine {
     fn remove_client(&mut self, key: Key<Client>) -> bool {
         let Some(mut c) = self.clients.remove(key) else { return false };
         self.timers.cancel(c.timer);
+        if c.held {
+            self.held.retain(|k| *k != key);
+        }
+        if c.monitor {
+            self.monitor_gone(key);
+        }
         if let Some(mut active) = c.active.take() {
             self.timers.cancel(active.parked_timer);
             if active.waiting {
@@ -303,12 +336,16 @@ impl Engine {
         let Some(c) = self.clients.get_mut(key) else { return };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         if active.order.is_empty() {
-            active.out.tail().extend_from_slice(reply);
+            if !active.order.is_muting() {
+                active.out.tail().extend_from_slice(reply);
+            }
         } else {
             let sequence = active.order.admit(0);
             active.order.complete(sequence, reply, active.out.tail());
         }
-        self.counters.error_replies += u64::from(reply.first() == Some(&b'-'));
+        if reply.first() == Some(&b'-') {
+            self.note_error(reply);
+        }
         self.mark_client(key);
     }
 
@@ -318,7 +355,9 @@ impl Engine {
         let Some(active) = c.active.as_deref_mut() else { return };
         let overdue = active.backlog() > self.config.client_output_limit;
         active.order.complete(sequence, reply, active.out.tail());
-        self.counters.error_replies += u64::from(matches!(reply.first(), Some(b'-' | b'!')));
+        if matches!(reply.first(), Some(b'-' | b'!')) {
+            self.note_error(reply);
+        }
         self.mark_client(key);
         if overdue {
             self.output_limit(key);

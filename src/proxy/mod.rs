@@ -13,10 +13,14 @@
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover` | redirects, waiting parts, lost backends |
 //! | `fan` | commands split by slot and merged |
-//! | `session`, `info`, `errors` | what the proxy answers itself |
+//! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
+//! | `across` | questions to all workers |
+//! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
 
+mod across;
 mod backend;
 mod client;
+mod cluster_view;
 mod deliver;
 mod dispatch;
 mod engine;
@@ -24,15 +28,21 @@ mod errors;
 mod fan;
 mod info;
 mod intake;
+mod monitor;
 mod nodes;
 mod order;
 mod part;
+mod pause;
 mod recover;
 mod redirect;
 mod session;
 mod window;
 
+pub use across::{Answer, Ask, Question};
 pub use backend::Backend;
 pub use client::Client;
 pub use engine::{Effect, Engine, Hint, Holdings, Surroundings};
+pub use info::{Figures, Host};
 pub use intake::Intake;
+pub use pause::Scope;
+pub use session::Filter;

@@ -136,6 +136,11 @@ impl ReplyOrder {
         self.stash.extend_from_slice(reply);
     }
 
+    /// Memory held beside the struct itself, in bytes.
+    pub fn memory(&self) -> usize {
+        self.places.capacity() * std::mem::size_of::<Place>() + self.stash.capacity()
+    }
+
     /// Forgets everything; capacity is kept. Returns the capacity held in bytes.
     pub fn reset(&mut self) -> usize {
         self.places.clear();
@@ -145,7 +150,7 @@ impl ReplyOrder {
         self.muting = false;
         self.head = 0;
         self.pending_bytes = 0;
-        self.places.capacity() * std::mem::size_of::<Place>() + self.stash.capacity()
+        self.memory()
     }
 
     fn pop(&mut self) {

@@ -210,6 +210,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
+            Owner::Ask(ask) => self.part_answered(ask, frame),
             Owner::Handshake(_) | Owner::Asking => {}
         }
     }
@@ -293,7 +294,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Asking => None,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Asking => None,
         }
     }
 
@@ -318,6 +319,9 @@ impl Engine {
 
     /// A part of a lost backend.
     fn rescue(&mut self, mut part: Part, request: &[u8], written: bool, node: &str, loss: &Loss) {
+        if let Owner::Ask(ask) = part.owner {
+            return self.part_answered(ask, b"-ERR node lost\r\n");
+        }
         if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
             return;
         }
