@@ -11,9 +11,10 @@ use super::dispatch::Step;
 use super::engine::{Effect, Engine};
 use super::errors::say;
 use super::order::Sequence;
+use super::pause::may_write;
 use super::session::Mute;
 use crate::base::arena::Key;
-use crate::command::{Class, Command};
+use crate::command::{Class, Command, Flags};
 use crate::resp::Args;
 
 /// Who watches, as one worker knows it.
@@ -124,7 +125,10 @@ impl Engine {
             self.hold(key);
             return Step::Wait;
         }
-        let peer = self.clients.get(key).map(|c| c.peer);
+        let (peer, monitor) = self.clients.get(key).map_or((None, false), |c| (Some(c.peer), c.monitor));
+        if monitor && is_about_data(command) {
+            return self.refuse(key, |out| out.extend_from_slice(NO_DATA));
+        }
         let step = self.carry_out(key, command, args);
         if let (Step::Taken, Some(peer), true) = (step, peer, self.watchers.any() && is_shown(command)) {
             self.show(peer, command, args);
@@ -161,6 +165,13 @@ impl Engine {
             self.output_limit(key);
         }
     }
+}
+
+/// What a server says to clients that MONITOR and want data as well.
+const NO_DATA: &[u8] = b"ERR Replica can't interact with the keyspace";
+
+fn is_about_data(command: &Command) -> bool {
+    command.flags.has(Flags::READONLY) || may_write(command)
 }
 
 /// Commands that manage a server are not shown, as they may hold secrets; a server calls them `admin`.

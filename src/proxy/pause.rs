@@ -66,7 +66,7 @@ impl Engine {
         match self.pause {
             None => false,
             Some(Pause { scope: Scope::All, .. }) => command.name != "quit",
-            Some(_) => command.flags.has(Flags::WRITE) || MAY_WRITE.contains(&command.name),
+            Some(_) => may_write(command),
         }
     }
 
@@ -77,4 +77,9 @@ impl Engine {
             self.held.push(key);
         }
     }
+}
+
+/// Whether a command may change data.
+pub(super) fn may_write(command: &Command) -> bool {
+    command.flags.has(Flags::WRITE) || (command.container.is_empty() && MAY_WRITE.contains(&command.name))
 }

@@ -80,6 +80,10 @@ fn a_monitor_sees_all_workers_and_can_still_ask() {
     }
     assert_eq!(monitors[0].line("PING"), b"+PONG\r\n");
     assert!(text(&monitors[0].frame()).ends_with("\"PING\""));
+    for line in ["GET x", "DEL x", "PUBLISH a b"] {
+        let reply = monitors[0].line(line);
+        assert_eq!(reply, b"-ERR Replica can't interact with the keyspace\r\n", "{line}");
+    }
     assert_eq!(monitors[0].line("RESET"), b"+RESET\r\n");
     assert_eq!(clients[0].line("PING x"), b"$1\r\nx\r\n");
     assert_eq!(monitors[0].line("PING y"), b"$1\r\ny\r\n", "it sees nothing any more");

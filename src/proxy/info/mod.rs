@@ -116,11 +116,9 @@ fn chosen(args: &Args<'_>) -> Chosen {
 
 fn named(name: &[u8]) -> Chosen {
     let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-    let one = |word| SECTIONS.iter().position(|s| s.0 == word).map_or(0, |i| 1 << i);
-    match SECTIONS.iter().find(|s| is(s.0)) {
-        Some((name, ..)) => one(*name),
-        None if is("all") => EVERY_SECTION & !one("Modules"),
-        None if is("default") || is("everything") => EVERY_SECTION,
+    match SECTIONS.iter().position(|s| is(s.0)) {
+        Some(place) => 1 << place,
+        None if is("default") || is("all") || is("everything") => EVERY_SECTION,
         None => 0,
     }
 }
@@ -144,8 +142,7 @@ mod tests {
         let one = |name: &str| named(name.as_bytes());
         assert_eq!(one("SERVER"), 1);
         assert_eq!(one("nosuch") | one(""), 0);
-        assert_eq!(one("all") | one("modules"), one("everything"));
-        assert_ne!(one("all"), one("default"));
+        assert_eq!((one("All"), one("everything")), (EVERY_SECTION, EVERY_SECTION));
         assert_eq!(one("keyspace"), 1 << 10);
     }
 

@@ -13,7 +13,6 @@ pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "redis_version", e.version());
     line(out, "redis_git_sha1", "00000000");
     line(out, "redis_git_dirty", 0);
-    line(out, "redis_build_id", 0);
     line(out, "redis_mode", "standalone");
     line(out, "os", &e.host.os);
     line(out, "arch_bits", usize::BITS);
