@@ -143,7 +143,7 @@ impl Engine {
             Question::Unpause => self.unpause(),
             Question::Unblock { id, error } => self.unblock(*id, *error),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
-            Question::Watch { worker, on } => self.watch(*worker, *on),
+            Question::Watch { worker, on } => self.watch_for(*worker, *on),
         }
     }
 

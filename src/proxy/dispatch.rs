@@ -4,6 +4,7 @@ use super::backend::{Backend, Kind, State};
 use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
+use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
@@ -42,26 +43,42 @@ impl Engine {
             Ok(command) => command,
             Err(unknown) => {
                 c.last_command = NO_COMMAND;
+                self.spoil(key);
                 return self.unknown(key, args, unknown);
             }
         };
         c.last_command = command.id;
         let stranger = !c.authenticated;
         if !command::arity_ok(command, args.len()) {
+            self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
         }
         let step = match self.watchful {
-            false => self.carry_out(key, command, args),
+            false => self.queue_or_carry_out(key, command, args),
             true => self.under_watch(key, command, args),
         };
         self.counters.requests += u64::from(step == Step::Taken);
         step
     }
 
-    pub(super) fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+    /// A request that is known, well-formed and allowed.
+    #[inline]
+    pub(super) fn queue_or_carry_out(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Step {
+        match self.in_multi(key) && !Engine::leaves_queue(command) {
+            true => self.queue(key, command, args),
+            false => self.carry_out(key, command, args),
+        }
+    }
+
+    fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command.class {
             Class::Slot => self.whole(key, command, args),
             Class::Split(split) => self.split(key, command, split, args),
@@ -70,7 +87,9 @@ impl Engine {
             Class::Info => self.info(key, command, args),
             Class::ClusterView => self.cluster_view(key, command, args),
             Class::Monitor => self.monitor(key),
-            Class::Blocking if !command::blocks(command, args) => self.whole(key, command, args),
+            Class::Blocking if command::blocks(command, args) => self.block(key, command, args),
+            Class::Blocking => self.whole(key, command, args),
+            Class::Transaction => self.transaction(key, command, args),
             Class::Refused(why) => self.refuse(key, |out| errors::refused(out, why)),
             _ => self.refuse(key, |out| errors::not_yet(out, command)),
         }
@@ -78,7 +97,7 @@ impl Engine {
 
     /// A request that goes to one node as it is.
     #[inline]
-    fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+    pub(super) fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command::slot_of(command, args) {
             Ok(slot) => self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame()),
             Err(error) => self.key_error(key, command, args, error),
@@ -112,7 +131,15 @@ impl Engine {
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         let owner = Owner::Client(key, sequence);
-        let part = Part { owner, born_us: self.now_us(), slot, command: command.id, attempts: 0, kind };
+        let part = Part {
+            owner,
+            born_us: self.now_us(),
+            slot,
+            command: command.id,
+            attempts: 0,
+            kind,
+            block: false,
+        };
         self.send(part, frame);
         Step::Taken
     }
@@ -130,8 +157,14 @@ impl Engine {
     /// Appends a part to a backend that exists.
     #[inline]
     pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {
+        if part.attempts != 0 {
+            self.wanders(&part, key);
+        }
         let Some(b) = self.backends.get_mut(key) else { return };
-        b.push(part, bytes, self.now);
+        match part.block {
+            false => b.push(part, bytes, self.now),
+            true => b.push_block(part, bytes, multi::commands_in(bytes), self.now),
+        }
         if b.timer == Key::NONE {
             b.timer = self.timers.set(self.now.after(b.patience), Alarm::Backend(key));
         }
@@ -143,7 +176,10 @@ impl Engine {
 
     /// The backend that a part should go to now, opened if need be.
     #[inline]
-    fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+    pub(super) fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+        if part.kind.dedicated {
+            return self.lease_for(part);
+        }
         if part.kind.replica && part.attempts == 0 {
             if let Some(backend) = self.replica_for(part) {
                 return Ok(backend);
@@ -184,7 +220,7 @@ impl Engine {
         Ok(self.open_backend(node, kind))
     }
 
-    fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
+    pub(super) fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
         let backend = Backend::new(node, kind, &self.config, self.now);
         let key = self.backends.insert(backend);
         let timer = self.timers.set(self.now.after(self.config.connect_timeout), Alarm::Backend(key));
@@ -193,7 +229,9 @@ impl Engine {
             b.timer = timer;
         }
         if let Some(n) = self.nodes.get_mut(node) {
-            n.shared[kind.index()] = key;
+            if !kind.dedicated {
+                n.shared[kind.index()] = key;
+            }
             self.effects.push(Effect::Connect(key, n.addr));
         }
         self.counters.backend_connects += 1;
@@ -206,12 +244,12 @@ impl Engine {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
             && command.flags.has(Flags::READONLY);
-        Kind { resp3: c.resp3, replica }
+        Kind { resp3: c.resp3, replica, dedicated: false }
     }
 
     /// Nobody serves the slot of a part.
     #[cold]
-    fn unserved(&mut self, part: Part) {
+    pub(super) fn unserved(&mut self, part: Part) {
         self.nobody_serves();
         let mut error = Vec::new();
         errors::unserved(&mut error, part.slot, self.nodes.known());

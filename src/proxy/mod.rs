@@ -11,14 +11,17 @@
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
-//! | `recover` | redirects, waiting parts, lost backends |
+//! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `fan` | commands split by slot and merged |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
+//! | `multi` | transactions |
+//! | `lease`, `blocking` | backends lent to one client; commands that wait |
 
 mod across;
 mod backend;
+mod blocking;
 mod client;
 mod cluster_view;
 mod deliver;
@@ -28,7 +31,10 @@ mod errors;
 mod fan;
 mod info;
 mod intake;
+mod lease;
+mod loss;
 mod monitor;
+mod multi;
 mod nodes;
 mod order;
 mod part;

@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Another worker wants this one's lines, or no more.
-    pub(super) fn watch(&mut self, worker: usize, on: bool) -> Answer {
+    pub(super) fn watch_for(&mut self, worker: usize, on: bool) -> Answer {
         let workers = &mut self.watchers.workers;
         workers.retain(|w| *w != worker);
         if on && worker != self.around.worker {
@@ -129,7 +129,7 @@ impl Engine {
         if monitor && is_about_data(command) {
             return self.refuse(key, |out| out.extend_from_slice(NO_DATA));
         }
-        let step = self.carry_out(key, command, args);
+        let step = self.queue_or_carry_out(key, command, args);
         if let (Step::Taken, Some(peer), true) = (step, peer, self.watchers.any() && is_shown(command)) {
             self.show(peer, command, args);
         }

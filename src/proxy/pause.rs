@@ -55,7 +55,7 @@ impl Engine {
             if let Some(c) = self.clients.get_mut(key).filter(|c| c.held) {
                 c.held = false;
                 c.paused = false;
-                self.ready.push(key);
+                self.make_ready(key);
             }
         }
         Answer::Done
@@ -66,7 +66,8 @@ impl Engine {
         match self.pause {
             None => false,
             Some(Pause { scope: Scope::All, .. }) => command.name != "quit",
-            Some(_) => may_write(command),
+            // A transaction that was queued before the pause may write, too.
+            Some(_) => may_write(command) || command.name == "exec",
         }
     }
 

@@ -72,7 +72,8 @@ impl ErrorCounts {
 impl Engine {
     /// What this worker adds to INFO.
     pub(in crate::proxy) fn figures(&self) -> Figures {
-        let (blocked, errors) = (self.held.len() as u64, self.error_counts.clone());
+        let blocked = self.clients.iter().filter(|(_, c)| c.held || c.is_blocked()).count() as u64;
+        let errors = self.error_counts.clone();
         Figures { counters: self.counters(), blocked, errors }
     }
 

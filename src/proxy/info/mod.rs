@@ -68,7 +68,8 @@ impl Engine {
             encode::request(&mut request, &["INFO"]);
             for slot in &slots {
                 let (owner, born_us) = (Owner::Ask(ask), engine.now_us());
-                let part = Part { owner, born_us, slot: *slot, command: row.id, attempts: 0, kind };
+                let part =
+                    Part { owner, born_us, slot: *slot, command: row.id, attempts: 0, kind, block: false };
                 engine.send(part, &request);
             }
             slots.len()

@@ -7,8 +7,9 @@ use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
 use crate::resp::{encode, Args, Protocol};
 
-const HELLO_NO_AUTH: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-<proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+const HELLO_NO_AUTH: &[u8] =
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
 same time";
 /// What HELLO asks for.
 #[derive(Default)]

@@ -19,11 +19,12 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         NO_COMMAND => "NULL".to_owned(),
         id => command::full_name(id),
     };
+    let multi = c.multi.as_ref().map_or(-1, |m| i64::from(m.commands()));
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
+        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub=0 psub=0 ssub=0 multi={multi} qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={backlog} oll=0 omem=0 tot-mem={memory} events={} \
          cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
@@ -42,7 +43,13 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
 
 /// A letter for each thing that is special, `N` for nothing.
 fn flags(c: &Client) -> String {
-    let all = [(c.monitor, 'O'), (c.held, 'b'), (c.closing, 'c'), (c.readonly, 'r')];
+    let all = [
+        (c.monitor, 'O'),
+        (c.multi.is_some(), 'x'),
+        (c.held || c.is_blocked(), 'b'),
+        (c.closing, 'c'),
+        (c.readonly, 'r'),
+    ];
     let set: String = all.iter().filter(|(on, _)| *on).map(|(_, letter)| *letter).collect();
     if set.is_empty() {
         "N".into()

@@ -85,6 +85,7 @@ impl Engine {
         if self.must_wait(key) {
             return Step::Wait;
         }
+        self.leave_transaction(key);
         let stranger = !self.config.password.is_empty();
         self.unmonitor(key);
         self.unmute(key);
