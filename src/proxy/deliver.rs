@@ -128,7 +128,7 @@ impl Engine {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
         // The order counts replies in a run as passed before their bytes are in the outbox, so nothing else may be
         // appended to the outbox before the run is.
-        if !active.order.is_head(sequence) || active.order.ready_behind_head() {
+        if !active.order.is_head(sequence) || !active.order.is_simple_head() {
             self.finish_run(data, run);
             return self.reply_to(key, sequence, &data[range]);
         }

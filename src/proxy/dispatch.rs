@@ -1,7 +1,7 @@
 //! Request -> plan -> parts: looks the command up, decides, and sends parts to backends.
 
 use super::backend::{Backend, Kind, State};
-use super::client::Client;
+use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::multi;
@@ -38,27 +38,44 @@ pub enum Unsent {
 impl Engine {
     /// One whole request of a client.
     pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let command = match command::resolve(args) {
             Ok(command) => command,
             Err(unknown) => {
+                c.last_command = NO_COMMAND;
                 self.spoil(key);
                 return self.unknown(key, args, unknown);
             }
         };
+        c.last_command = command.id;
+        let stranger = !c.authenticated;
         if !command::arity_ok(command, args.len()) {
             self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
-        let stranger = self.clients.get(key).is_none_or(|c| !c.authenticated);
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
         }
-        let step = match self.in_multi(key) && !Engine::leaves_queue(command) {
-            true => self.queue(key, command, args),
-            false => self.carry_out(key, command, args),
+        let step = match self.watchful {
+            false => self.queue_or_carry_out(key, command, args),
+            true => self.under_watch(key, command, args),
         };
         self.counters.requests += u64::from(step == Step::Taken);
         step
+    }
+
+    /// A request that is known, well-formed and allowed.
+    #[inline]
+    pub(super) fn queue_or_carry_out(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Step {
+        match self.in_multi(key) && !Engine::leaves_queue(command) {
+            true => self.queue(key, command, args),
+            false => self.carry_out(key, command, args),
+        }
     }
 
     fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
@@ -67,7 +84,9 @@ impl Engine {
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
             Class::Local(local) => self.local(key, command, local, args),
-            Class::Info => self.info(key, args),
+            Class::Info => self.info(key, command, args),
+            Class::ClusterView => self.cluster_view(key, command, args),
+            Class::Monitor => self.monitor(key),
             Class::Blocking if command::blocks(command, args) => self.block(key, command, args),
             Class::Blocking => self.whole(key, command, args),
             Class::Transaction => self.transaction(key, command, args),

@@ -58,6 +58,12 @@ pub fn outcome_unknown(out: &mut Vec<u8>, node: &str, why: &str) {
     );
 }
 
+/// A question to all workers was not answered by all, as a whole frame.
+pub fn silent_worker(out: &mut Vec<u8>, waited: Duration) {
+    let waited = waited.as_millis();
+    say(out, format_args!("-ERR a worker of the proxy did not answer within {waited} ms\r\n"));
+}
+
 /// A part that found no node in time, as a whole frame.
 pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     let waited = waited.as_millis();

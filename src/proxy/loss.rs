@@ -124,6 +124,9 @@ impl Engine {
 
     /// A part of a lost backend, which may be sent again or not.
     fn rescue(&mut self, mut part: Part, request: &[u8], again: bool, node: &str, loss: &Loss) {
+        if let Owner::Ask(ask) = part.owner {
+            return self.part_answered(ask, b"-ERR node lost\r\n");
+        }
         if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
             return;
         }

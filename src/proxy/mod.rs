@@ -13,13 +13,17 @@
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `fan` | commands split by slot and merged |
+//! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
+//! | `across` | questions to all workers |
+//! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
 //! | `multi` | transactions |
 //! | `lease`, `blocking` | backends lent to one client; commands that wait |
-//! | `session`, `info`, `errors` | what the proxy answers itself |
 
+mod across;
 mod backend;
 mod blocking;
 mod client;
+mod cluster_view;
 mod deliver;
 mod dispatch;
 mod engine;
@@ -29,16 +33,22 @@ mod info;
 mod intake;
 mod lease;
 mod loss;
+mod monitor;
 mod multi;
 mod nodes;
 mod order;
 mod part;
+mod pause;
 mod recover;
 mod redirect;
 mod session;
 mod window;
 
+pub use across::{Answer, Ask, Question};
 pub use backend::Backend;
 pub use client::Client;
 pub use engine::{Effect, Engine, Hint, Holdings, Surroundings};
+pub use info::{Figures, Host};
 pub use intake::Intake;
+pub use pause::Scope;
+pub use session::Filter;

@@ -163,6 +163,24 @@ impl Nodes {
         self.shards.get(usize::from(shard)).map(|s| s.primary)
     }
 
+    /// A slot of each primary that has any.
+    pub fn slot_of_each_primary(&self) -> Vec<u16> {
+        let mut seen = Vec::new();
+        let mut slots = Vec::new();
+        for (slot, shard) in (0u16..).zip(&self.slots) {
+            if *shard != NO_SHARD && !seen.contains(shard) {
+                seen.push(*shard);
+                slots.push(slot);
+            }
+        }
+        slots
+    }
+
+    /// How many slots have a primary.
+    pub fn covered(&self) -> usize {
+        self.slots.iter().filter(|s| **s != NO_SHARD).count()
+    }
+
     /// A replica of `slot` that `fits` and is not paused, another one each time.
     pub fn replica(&mut self, slot: u16, now: Time, fits: impl Fn(&Node) -> bool) -> Option<Key<Node>> {
         let shard = self.shards.get(usize::from(*self.slots.get(usize::from(slot))?))?;

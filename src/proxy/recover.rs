@@ -161,6 +161,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
+            Owner::Ask(ask) => self.part_answered(ask, frame),
             Owner::Handshake(_) | Owner::Nobody | Owner::Step => {}
         }
     }
@@ -282,7 +283,7 @@ impl Engine {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
-            Owner::Handshake(_) | Owner::Nobody | Owner::Step => 0,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step => 0,
         }
     }
 
@@ -330,7 +331,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Nobody | Owner::Step => None,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step => None,
         }
     }
 

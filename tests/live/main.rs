@@ -6,15 +6,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod core;
 mod crowd;
 mod errors;
 mod flow;
+mod info;
+mod monitor;
 mod password;
 mod protocol;
 mod replicas;
 mod resp3;
 mod session;
+mod view;
 
 use std::sync::OnceLock;
 
