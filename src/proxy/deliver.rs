@@ -5,9 +5,10 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Effect, Engine};
-use super::part::{Greeting, InFlight, Owner, NO_SLOT};
+use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
 use super::recover::Loss;
 use super::redirect::{self, Verdict};
+use super::scripts;
 use crate::base::arena::Key;
 use crate::resp::{self, Scan};
 
@@ -162,9 +163,10 @@ impl Engine {
             Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
             _ => Verdict::Reply,
         };
+        let of_script = scripts::is_script_error(frame) && matches!(front.part.owner, Owner::Client(..));
         let Some(b) = self.backends.get_mut(key) else { return };
-        if verdict == Verdict::Reply
-            || (front.part.slot == NO_SLOT && !matches!(verdict, Verdict::Retry { .. }))
+        if (verdict == Verdict::Reply && !of_script)
+            || (front.part.slot == NO_SLOT && matches!(verdict, Verdict::Redirect(_)))
         {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
@@ -180,7 +182,12 @@ impl Engine {
         b.fifo.pop_front();
         b.window.acknowledge(front.len as usize);
         let from = b.node;
-        self.redirect(from, front.part, &request, verdict, frame);
+        if of_script && self.script_error(key, &front.part, &request, frame) {
+            let part = Part { attempts: front.part.attempts + 1, ..front.part };
+            self.send(part, &request);
+        } else {
+            self.redirect(from, front.part, &request, verdict, frame);
+        }
         self.scratch = request;
     }
 

@@ -14,6 +14,7 @@ use super::client::{Active, Client};
 use super::fan::Gather;
 use super::nodes::{Node, Nodes};
 use super::recover::Loss;
+use super::scripts::Scripts;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -117,6 +118,7 @@ pub struct Engine {
     pub(super) backends: Arena<Backend>,
     pub(super) nodes: Nodes,
     pub(super) gathers: Arena<Gather>,
+    pub(super) scripts: Scripts,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -154,6 +156,7 @@ impl Engine {
             backends: Arena::default(),
             nodes: Nodes::default(),
             gathers: Arena::default(),
+            scripts: Scripts::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),

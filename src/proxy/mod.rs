@@ -12,7 +12,9 @@
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover` | redirects, waiting parts, lost backends |
-//! | `fan` | commands split by slot and merged |
+//! | `fan` | commands split by slot, or sent to many nodes, and merged |
+//! | `scan` | SCAN over all primaries |
+//! | `scripts` | scripts seen, loaded where they are called |
 //! | `session`, `info`, `errors` | what the proxy answers itself |
 
 mod backend;
@@ -29,6 +31,8 @@ mod order;
 mod part;
 mod recover;
 mod redirect;
+mod scan;
+mod scripts;
 mod session;
 mod window;
 

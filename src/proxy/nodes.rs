@@ -82,6 +82,9 @@ pub struct Nodes {
     slots: Vec<u16>,
     /// Counts changes of who serves what.
     epoch: u32,
+    /// The shards by the lowest slot of each, and the epoch that they are of.
+    walk: Vec<(u16, Key<Node>)>,
+    walk_epoch: Option<u32>,
     /// Whether a topology was ever published.
     known: bool,
     /// Spreads requests without a slot, and reads over replicas.
@@ -97,6 +100,8 @@ impl Default for Nodes {
             shards: Vec::new(),
             slots,
             epoch: 0,
+            walk: Vec::new(),
+            walk_epoch: None,
             known: false,
             turn: 0,
         }
@@ -147,6 +152,28 @@ impl Nodes {
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
         let shard = *self.slots.get(usize::from(slot))?;
         self.shards.get(usize::from(shard)).map(|s| s.primary)
+    }
+
+    /// The lowest slot of each shard and its primary, in the order of these slots; each primary once.
+    pub fn walk(&mut self) -> &[(u16, Key<Node>)] {
+        if self.walk_epoch != Some(self.epoch) {
+            self.walk_epoch = Some(self.epoch);
+            self.walk.clear();
+            let mut last = NO_SHARD;
+            for (slot, shard) in (0u16..).zip(&self.slots).filter(|(_, s)| **s != NO_SHARD) {
+                let Some(Shard { primary, .. }) = self.shards.get(usize::from(*shard)) else { continue };
+                if *shard != last && !self.walk.iter().any(|(_, p)| p == primary) {
+                    self.walk.push((slot, *primary));
+                }
+                last = *shard;
+            }
+        }
+        &self.walk
+    }
+
+    /// All nodes of the present topology, primaries that MOVED told of included.
+    pub fn present(&self) -> Vec<Key<Node>> {
+        self.nodes.iter().filter(|(k, n)| n.listed || self.is_primary(*k)).map(|(k, _)| k).collect()
     }
 
     /// A replica of `slot` that `fits` and is not paused, another one each time.

@@ -64,6 +64,11 @@ impl ReplyOrder {
         sequence == self.head && !self.places.is_empty()
     }
 
+    /// Whether `sequence` is the request admitted last.
+    pub fn is_newest(&self, sequence: Sequence) -> bool {
+        sequence.wrapping_sub(self.head).wrapping_add(1) as usize == self.places.len()
+    }
+
     /// Passes the head whose reply the caller has appended to `out` itself, and what became ready behind it.
     #[inline]
     pub fn pass_head(&mut self, out: &mut Vec<u8>) {

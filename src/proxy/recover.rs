@@ -230,6 +230,9 @@ impl Engine {
         }
         match self.shared_backend(node, Kind { replica: false, ..part.kind }) {
             Ok(backend) => {
+                if self.scripts.may_be_called_by(part.command) {
+                    self.load_script(backend, &part, request);
+                }
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
                 self.push(backend, Part { owner: Owner::Asking, slot: NO_SLOT, ..part }, &asking);
@@ -307,7 +310,10 @@ impl Engine {
         let mut text = Vec::new();
         match error {
             Some(error) => text.extend_from_slice(error),
-            None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            None => match self.target_name(part) {
+                Some(name) => errors::unreachable(&mut text, name, self.age(part)),
+                None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            },
         }
         self.answer(part, &text);
     }

@@ -9,6 +9,7 @@ mod support;
 mod core;
 mod crowd;
 mod errors;
+mod fanout;
 mod flow;
 mod password;
 mod protocol;
