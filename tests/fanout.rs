@@ -375,12 +375,38 @@ fn a_scan_walks_all_shards_with_its_state_in_the_cursor() {
     ];
     for (port, asked, node_cursor, next) in steps {
         let client = rig.client();
-        rig.send(client, &[&format!("SCAN {cursor} MATCH * COUNT 3")]);
-        assert_eq!(rig.questions(), [(port, format!("SCAN {asked} MATCH * COUNT 3"))]);
-        rig.answer(port, &format!("*2|${}|{node_cursor}|*1|$1|k|", node_cursor.len()));
+        rig.send(client, &[&format!("SCAN {cursor} MATCH * COUNT 2")]);
+        assert_eq!(rig.questions(), [(port, format!("SCAN {asked} MATCH * COUNT 2"))]);
+        rig.answer(port, &format!("*2|${}|{node_cursor}|*2|$1|k|$1|l|", node_cursor.len()));
         cursor = next.to_string();
-        assert_eq!(rig.replies(client), format!("*2|${}|{cursor}|*1|$1|k|", cursor.len()));
+        assert_eq!(rig.replies(client), format!("*2|${}|{cursor}|*2|$1|k|$1|l|", cursor.len()));
     }
+}
+
+#[test]
+fn one_step_of_a_scan_goes_on_with_further_shards_up_to_its_count() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    rig.send(client, &["SCAN 0 COUNT 3", "PING"]);
+    rig.answer(7001, "*2|$1|0|*2|$1|a|$1|b|");
+    assert_eq!(rig.questions(), [(7002, "SCAN 0 COUNT 3".to_string())]);
+    rig.answer(7002, "*2|$1|0|*1|$1|c|");
+    assert_eq!(rig.replies(client), "*2|$5|10923|*3|$1|a|$1|b|$1|c|+PONG|");
+    rig.send(client, &["SCAN 0"]);
+    rig.answer(7001, "*2|$1|0|*0|");
+    rig.answer(7002, "*2|$1|0|*1|$1|c|");
+    rig.answer(7003, "*2|$1|0|*0|");
+    assert_eq!(rig.replies(client), "*2|$1|0|*1|$1|c|");
+    rig.send(client, &["SCAN 0"]);
+    rig.answer(7001, "*2|$1|0|*1|$1|a|");
+    rig.answer(7002, "-ERR broken|");
+    assert_eq!(rig.replies(client), "-ERR broken|");
+    rig.send(client, &["SCAN 0"]);
+    rig.answer(7001, "*2|$1|0|*1|$1|a|");
+    rig.engine.client_gone(client);
+    rig.answer(7002, "*2|$1|0|*0|");
+    assert_eq!(rig.questions(), []);
+    assert_eq!(rig.engine.holdings().gathers, 0);
 }
 
 #[test]
@@ -389,10 +415,10 @@ fn a_scan_goes_on_where_its_slot_is_now() {
     let client = rig.client();
     rig.engine.topology(&topology(&[7001, 7012, 7003], &[7011, 7013]));
     let cursor = (417 << 14) + 5461;
-    rig.send(client, &[&format!("SCAN {cursor}")]);
-    assert_eq!(rig.questions(), [(7012, "SCAN 417".to_string())]);
-    rig.answer(7012, "*2|$1|0|*0|");
-    assert_eq!(rig.replies(client), "*2|$5|10923|*0|");
+    rig.send(client, &[&format!("SCAN {cursor} COUNT 1")]);
+    assert_eq!(rig.questions(), [(7012, "SCAN 417 COUNT 1".to_string())]);
+    rig.answer(7012, "*2|$1|0|*1|$1|k|");
+    assert_eq!(rig.replies(client), "*2|$5|10923|*1|$1|k|");
 }
 
 #[test]

@@ -171,6 +171,11 @@ impl Nodes {
         &self.walk
     }
 
+    /// The lowest slot of the shard behind the one of `slot` in [`Nodes::walk`].
+    pub fn shard_behind(&mut self, slot: u16) -> Option<u16> {
+        self.walk().iter().map(|(lowest, _)| *lowest).find(|lowest| *lowest > slot)
+    }
+
     /// All nodes of the present topology, primaries that MOVED told of included.
     pub fn present(&self) -> Vec<Key<Node>> {
         self.nodes.iter().filter(|(k, n)| n.listed || self.is_primary(*k)).map(|(k, _)| k).collect()

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors;
-use super::fan::{aggregate, Work};
+use super::fan::{aggregate, Gather, Work};
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
 use crate::command::{self, Command};
@@ -30,20 +30,61 @@ const NODE_CURSORS: u64 = 1 << (63 - SLOT_BITS);
 /// What a server says of a cursor that is none.
 const INVALID_CURSOR: &[u8] = b"ERR invalid cursor";
 
-/// One step of a walk that waits for its node.
+/// How many elements a server looks at when COUNT does not say.
+const DEFAULT_COUNT: usize = 10;
+
+/// One step of a walk. It asks the shard where the walk stands, and the following ones too as long as they are done at
+/// once and fewer elements came than COUNT: so a small cluster is scanned in as few steps as a small server.
 #[derive(Debug)]
 pub struct Walk {
-    /// The slot that names the shard.
-    slot: u16,
-    /// Whether all keys wanted are in this shard.
+    /// Row of the command table.
+    command: u16,
+    kind: Kind,
+    /// The request up to the cursor, and behind it.
+    request: (Vec<u8>, Vec<u8>),
+    count: usize,
+    /// Whether all keys wanted are in one shard.
     only: bool,
-    reply: Vec<u8>,
+    /// The slot that names the shard that was asked last, and the cursor that it gave.
+    slot: u16,
+    node_cursor: u64,
+    /// How many elements came so far, and their bytes.
+    found: usize,
+    elements: Vec<u8>,
+    /// The first error, a whole frame.
+    error: Option<Vec<u8>>,
 }
 
 impl Walk {
-    /// Takes in the reply of the node.
-    pub fn take(&mut self, reply: &[u8]) {
-        self.reply = reply.to_vec();
+    fn new(command: &Command, kind: Kind, args: &Args<'_>, only: bool) -> Self {
+        let mut request = (Vec::new(), Vec::new());
+        encode::array(&mut request.0, args.len());
+        encode::bulk(&mut request.0, args.get(0).unwrap_or_default());
+        args.iter().skip(2).for_each(|arg| encode::bulk(&mut request.1, arg));
+        let count = Options::read(args).count.unwrap_or(DEFAULT_COUNT);
+        let (command, elements, error) = (command.id, Vec::new(), None);
+        Walk { command, kind, request, count, only, slot: 0, node_cursor: 0, found: 0, elements, error }
+    }
+
+    /// Takes in the reply of a node.
+    fn take(&mut self, reply: &[u8]) {
+        if reply.first() == Some(&b'-') {
+            self.error = Some(reply.to_vec());
+        } else if let Some((cursor, count, elements)) = read_reply(reply) {
+            self.node_cursor = cursor;
+            self.found += count;
+            self.elements.extend_from_slice(elements);
+        } else {
+            errors::unmergeable(self.error.insert(Vec::new()));
+        }
+        if self.node_cursor >= NODE_CURSORS {
+            errors::cursor_too_large(self.error.insert(Vec::new()), self.node_cursor);
+        }
+    }
+
+    /// Whether the step goes on with the next shard, should there be one.
+    fn goes_on(&self) -> bool {
+        self.error.is_none() && self.node_cursor == 0 && !self.only && self.found < self.count
     }
 }
 
@@ -53,7 +94,7 @@ impl Engine {
         let Some(cursor) = args.get(1).and_then(parse_cursor) else {
             return self.refuse(key, |out| out.extend_from_slice(INVALID_CURSOR));
         };
-        let only = pattern(args).and_then(only_slot);
+        let only = Options::read(args).pattern.and_then(only_slot);
         let Some((node_cursor, slot)) = self.place(cursor, only) else {
             self.nobody_serves();
             let mut error = Vec::new();
@@ -61,13 +102,50 @@ impl Engine {
             return self.reply(key, &error);
         };
         let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
-        let walk = Walk { slot, only: only.is_some(), reply: Vec::new() };
-        let owner = Owner::Gather(self.gather(key, args.frame().len(), 1, Work::Scan(walk)), 0);
         // Never a replica: the order of its keys is another one.
-        let kind = Kind { resp3, replica: false };
-        let part = Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind };
-        self.send(part, &request(args, node_cursor));
+        let walk = Walk::new(row, Kind { resp3, replica: false }, args, only.is_some());
+        let gather = self.gather(key, args.frame().len(), 1, Work::Scan(Box::new(walk)));
+        self.ask_shard(gather, slot, node_cursor);
         Step::Taken
+    }
+
+    /// A shard answered. True when another one was asked.
+    pub(super) fn scan_reply(&mut self, key: Key<Gather>, reply: &[u8]) -> bool {
+        let Some(walk) = self.gathers.get_mut(key).and_then(|g| g.walk()) else { return false };
+        walk.take(reply);
+        let next = if walk.goes_on() { self.nodes.shard_behind(walk.slot) } else { None };
+        if let Some(slot) = next {
+            self.ask_shard(key, slot, 0);
+        }
+        next.is_some()
+    }
+
+    /// The reply to the client, with the cursor of the whole walk.
+    pub(super) fn finish_scan(&mut self, walk: &Walk, out: &mut Vec<u8>) {
+        if let Some(error) = &walk.error {
+            return out.extend_from_slice(error);
+        }
+        let next = match walk.node_cursor {
+            0 if walk.only => 0,
+            0 => self.nodes.shard_behind(walk.slot).map_or(0, u64::from),
+            cursor => cursor << SLOT_BITS | u64::from(walk.slot),
+        };
+        out.reserve_exact(walk.elements.len() + 64);
+        encode::array(out, 2);
+        encode::bulk(out, next.to_string().as_bytes());
+        encode::array(out, walk.found);
+        out.extend_from_slice(&walk.elements);
+    }
+
+    fn ask_shard(&mut self, key: Key<Gather>, slot: u16, node_cursor: u64) {
+        let Some(walk) = self.gathers.get_mut(key).and_then(|g| g.walk()) else { return };
+        walk.slot = slot;
+        let (command, kind) = (walk.command, walk.kind);
+        let mut request = walk.request.0.clone();
+        encode::bulk(&mut request, node_cursor.to_string().as_bytes());
+        request.extend_from_slice(&walk.request.1);
+        let owner = Owner::Gather(key, 0);
+        self.send(Part { owner, born_us: self.now_us(), slot, command, attempts: 0, kind }, &request);
     }
 
     /// The cursor for the node, and the slot that says which one; `None` when there is none at all.
@@ -81,29 +159,32 @@ impl Engine {
             None => Some((node_cursor, slot)),
         }
     }
+}
 
-    /// The node's reply with the cursor of the whole walk.
-    pub(super) fn finish_scan(&mut self, walk: Walk, out: &mut Vec<u8>) {
-        if walk.reply.first() == Some(&b'-') {
-            return out.extend_from_slice(&walk.reply);
+/// What of the options matters here; the node checks them all.
+#[derive(Default)]
+struct Options<'a> {
+    pattern: Option<&'a [u8]>,
+    count: Option<usize>,
+}
+
+impl<'a> Options<'a> {
+    /// The last of each counts. Nothing counts where an option is not known, as its value might look like one.
+    fn read(args: &Args<'a>) -> Self {
+        let (mut at, mut options) = (2, Options::default());
+        while let Some(option) = args.get(at) {
+            let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+            let value = args.get(at + 1);
+            if is("MATCH") {
+                options.pattern = value;
+            } else if is("COUNT") {
+                options.count = value.and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
+            } else if !is("TYPE") {
+                return Options::default();
+            }
+            at += 2;
         }
-        let Some((node_cursor, elements)) = read_reply(&walk.reply) else {
-            return errors::unmergeable(out);
-        };
-        let next = if node_cursor >= NODE_CURSORS {
-            return errors::cursor_too_large(out, node_cursor);
-        } else if node_cursor > 0 {
-            node_cursor << SLOT_BITS | u64::from(walk.slot)
-        } else if walk.only {
-            0
-        } else {
-            let next = self.nodes.walk().iter().find(|(slot, _)| *slot > walk.slot);
-            next.map_or(0, |(slot, _)| u64::from(*slot))
-        };
-        out.reserve_exact(walk.reply.len() + 32);
-        encode::array(out, 2);
-        encode::bulk(out, next.to_string().as_bytes());
-        out.extend_from_slice(elements);
+        options
     }
 }
 
@@ -133,42 +214,14 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The value of the last MATCH; nothing where an option is not known, as its value might look like one.
-fn pattern<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
-    let (mut at, mut pattern) = (2, None);
-    while let Some(option) = args.get(at) {
-        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-        if is("MATCH") {
-            pattern = args.get(at + 1);
-        } else if !is("COUNT") && !is("TYPE") {
-            return None;
-        }
-        at += 2;
-    }
-    pattern
-}
-
-/// The request with the node's cursor in the place of the client's.
-fn request(args: &Args<'_>, cursor: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(args.frame().len() + 32);
-    encode::array(&mut out, args.len());
-    for (i, arg) in args.iter().enumerate() {
-        if i == 1 {
-            encode::bulk(&mut out, cursor.to_string().as_bytes());
-        } else {
-            encode::bulk(&mut out, arg);
-        }
-    }
-    out
-}
-
-/// The cursor of a node's reply, and the bytes of the elements behind it.
-fn read_reply(reply: &[u8]) -> Option<(u64, &[u8])> {
+/// The cursor of a node's reply, and the number and the bytes of the elements.
+fn read_reply(reply: &[u8]) -> Option<(u64, usize, &[u8])> {
     let (b'*', 2, rest) = aggregate(reply)? else { return None };
     let len = resp::frame_len(rest)?;
     let (cursor, elements) = rest.split_at_checked(len)?;
     let (_, digits) = cursor.strip_suffix(b"\r\n")?.split_at_checked(memchr::memchr(b'\n', cursor)? + 1)?;
-    Some((parse_cursor(digits)?, elements))
+    let (b'*', count, elements) = aggregate(elements)? else { return None };
+    Some((parse_cursor(digits)?, count, elements))
 }
 
 #[cfg(test)]
@@ -210,7 +263,7 @@ mod tests {
     #[test]
     fn replies_are_taken_apart() {
         let reply = b"*2\r\n$3\r\n417\r\n*1\r\n$1\r\nk\r\n";
-        assert_eq!(read_reply(reply), Some((417, &b"*1\r\n$1\r\nk\r\n"[..])));
+        assert_eq!(read_reply(reply), Some((417, 1, &b"$1\r\nk\r\n"[..])));
         assert_eq!(read_reply(b"*1\r\n$1\r\n0\r\n"), None);
         assert_eq!(read_reply(b"*2\r\n*0\r\n*0\r\n"), None);
         assert_eq!(read_reply(b"+OK\r\n"), None);

@@ -137,7 +137,7 @@ impl Engine {
             let backend = shared.get(kind.index()).and_then(|k| self.backends.get(*k));
             backend.filter(|b| !b.fifo.is_empty()).map_or(self.now, |b| b.progress)
         };
-        let resp3 = if answered(&false) >= answered(&true) { false } else { true };
+        let resp3 = answered(&false) < answered(&true);
         Kind { resp3, replica: false }
     }
 

@@ -40,8 +40,8 @@ pub(in crate::proxy) enum Work {
     Split(Splits),
     /// A part per primary or per node.
     Asked(Box<Asked>),
-    /// One part, the step of a SCAN.
-    Scan(Walk),
+    /// One part at a time, the step of a SCAN.
+    Scan(Box<Walk>),
 }
 
 impl Gather {
@@ -50,6 +50,17 @@ impl Gather {
         match &self.work {
             Work::Asked(asked) => asked.target(index),
             Work::Split(_) | Work::Scan(_) => None,
+        }
+    }
+
+    /// The step of a SCAN that this is, if it is one; another part is expected.
+    pub fn walk(&mut self) -> Option<&mut Walk> {
+        match &mut self.work {
+            Work::Scan(walk) => {
+                self.missing = 1;
+                Some(walk)
+            }
+            Work::Split(_) | Work::Asked(_) => None,
         }
     }
 
@@ -80,16 +91,18 @@ impl Engine {
     /// A part of a gathered request was answered.
     pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
         let Some(gather) = self.gathers.get_mut(key) else { return };
-        gather.missing -= 1;
         // What nobody will read need not be kept.
-        if self.clients.get(gather.client).is_some() {
-            match &mut gather.work {
-                Work::Split(splits) => splits.take(index, reply),
-                Work::Asked(asked) => asked.take(index, reply),
-                Work::Scan(walk) => walk.take(reply),
-            }
+        let wanted = self.clients.get(gather.client).is_some();
+        match &mut gather.work {
+            Work::Split(splits) if wanted => splits.take(index, reply),
+            Work::Asked(asked) if wanted => asked.take(index, reply),
+            _ => {}
         }
+        gather.missing -= 1;
         if gather.missing > 0 {
+            return;
+        }
+        if wanted && self.scan_reply(key, reply) {
             return;
         }
         let Some(Gather { client, sequence, work, .. }) = self.gathers.remove(key) else { return };
@@ -100,7 +113,7 @@ impl Engine {
         match work {
             Work::Split(splits) => splits.finish(&mut out),
             Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
-            Work::Scan(walk) => self.finish_scan(walk, &mut out),
+            Work::Scan(walk) => self.finish_scan(&walk, &mut out),
         }
         self.reply_to(client, sequence, &out);
     }
