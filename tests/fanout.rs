@@ -486,6 +486,35 @@ fn a_script_is_loaded_where_it_is_called_first() {
 }
 
 #[test]
+fn a_script_is_loaded_before_the_transaction_that_calls_it() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    rig.ask("SCRIPT LOAD x", &PRIMARIES, &["+x|"; 3]);
+    let call = format!("EVALSHA {X} 1 {{a}}");
+    rig.send(client, &["MULTI", "GET {a}", &call, "EXEC"]);
+    let asked: Vec<String> = rig.questions().into_iter().map(|(_, command)| command).collect();
+    assert_eq!(asked, ["SCRIPT LOAD x", "MULTI", "GET {a}", &call, "EXEC"]);
+    rig.answer_all(&[7003; 5], &["+x|", "+OK|", "+QUEUED|", "+QUEUED|", "*2|$1|v|:1|"]);
+    assert_eq!(rig.replies(client), "+OK|+QUEUED|+QUEUED|*2|$1|v|:1|");
+}
+
+#[test]
+fn a_read_is_not_repeated_when_a_flush_behind_it_may_have_been_executed() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    rig.send(client, &["GET {b}", "FLUSHALL", "DBSIZE"]);
+    rig.answer_all(&[7002, 7002, 7003, 7003], &["+OK|", ":0|", "+OK|", ":0|"]);
+    let (lost, _) = rig.asked[&7001][0];
+    rig.engine.backend_gone(lost, "reset".into());
+    rig.wait(Duration::from_millis(300));
+    assert_eq!(rig.questions(), [(7001, "DBSIZE".to_string())]);
+    rig.answer(7001, ":0|");
+    let reply = rig.replies(client);
+    assert_eq!(reply.matches("the outcome of this command is unknown").count(), 2, "{reply}");
+    assert!(reply.ends_with(":0|"));
+}
+
+#[test]
 fn an_unknown_script_is_an_error_of_the_server() {
     let mut rig = Rig::new();
     let client = rig.client();

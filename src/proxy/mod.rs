@@ -11,13 +11,16 @@
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
-//! | `recover` | redirects, waiting parts, lost backends |
+//! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `fan` | commands split by slot, or sent to many nodes, and merged |
 //! | `scan` | SCAN over all primaries |
 //! | `scripts` | scripts seen, loaded where they are called |
+//! | `multi` | transactions |
+//! | `lease`, `blocking` | backends lent to one client; commands that wait |
 //! | `session`, `info`, `errors` | what the proxy answers itself |
 
 mod backend;
+mod blocking;
 mod client;
 mod deliver;
 mod dispatch;
@@ -26,6 +29,9 @@ mod errors;
 mod fan;
 mod info;
 mod intake;
+mod lease;
+mod loss;
+mod multi;
 mod nodes;
 mod order;
 mod part;

@@ -103,7 +103,7 @@ impl Engine {
         };
         let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
         // Never a replica: the order of its keys is another one.
-        let walk = Walk::new(row, Kind { resp3, replica: false }, args, only.is_some());
+        let walk = Walk::new(row, Kind { resp3, ..Kind::default() }, args, only.is_some());
         let gather = self.gather(key, args.frame().len(), 1, Work::Scan(Box::new(walk)));
         self.ask_shard(gather, slot, node_cursor);
         Step::Taken
@@ -145,7 +145,10 @@ impl Engine {
         encode::bulk(&mut request, node_cursor.to_string().as_bytes());
         request.extend_from_slice(&walk.request.1);
         let owner = Owner::Gather(key, 0);
-        self.send(Part { owner, born_us: self.now_us(), slot, command, attempts: 0, kind }, &request);
+        self.send(
+            Part { owner, born_us: self.now_us(), slot, command, attempts: 0, kind, block: false },
+            &request,
+        );
     }
 
     /// The cursor for the node, and the slot that says which one; `None` when there is none at all.

@@ -89,10 +89,10 @@ impl Scripts {
         *self = Scripts::default();
     }
 
-    /// Whether a command may be a call of a known script by its name.
+    /// Whether a part may call a known script by its name.
     #[inline]
-    pub fn may_be_called_by(&self, command: u16) -> bool {
-        !self.known.is_empty() && is_call(command)
+    pub fn may_be_called_by(&self, part: &Part) -> bool {
+        !self.known.is_empty() && (part.block || is_call(part))
     }
 
     /// The second-chance algorithm: a script that was used goes to the end of the queue once.
@@ -120,9 +120,19 @@ impl Engine {
         }
     }
 
-    /// Before `request` goes to a backend: if it calls a known script that was not loaded there, loads it.
-    pub(super) fn load_script(&mut self, backend: Key<Backend>, part: &Part, request: &[u8]) {
-        let Some(name) = called(request) else { return };
+    /// Before a request, or a block of them, goes to a backend: loads the known scripts that it calls and that were not
+    /// loaded there.
+    pub(super) fn load_scripts(&mut self, backend: Key<Backend>, part: &Part, requests: &[u8]) {
+        let mut rest = requests;
+        while let Some((request, behind)) = resp::frame_len(rest).and_then(|n| rest.split_at_checked(n)) {
+            if let Some(name) = called(request) {
+                self.load_script(backend, part, name);
+            }
+            rest = behind;
+        }
+    }
+
+    fn load_script(&mut self, backend: Key<Backend>, part: &Part, name: ScriptName) {
         let Some(script) = self.scripts.known.get_mut(&name) else { return };
         script.used = true;
         if script.loaded.contains(&backend) {
@@ -132,7 +142,8 @@ impl Engine {
         script.loaded.push(backend);
         let mut load = Vec::with_capacity(script.text.len() + 64);
         encode::request(&mut load, &[&b"SCRIPT"[..], b"LOAD", &script.text]);
-        self.push(backend, Part { owner: Owner::Asking, slot: NO_SLOT, ..*part }, &load);
+        let swallowed = Part { owner: Owner::Nobody, slot: NO_SLOT, attempts: 0, block: false, ..*part };
+        self.push(backend, swallowed, &load);
     }
 
     /// Looks at an error that a node gave a request. True when the request shall be sent once more.
@@ -144,7 +155,9 @@ impl Engine {
         error: &[u8],
     ) -> bool {
         if error.starts_with(NO_LUA) {
-            if let ("eval" | "eval_ro", Some(text)) = (command::by_id(part.command).name, argument(request)) {
+            if let ("eval" | "eval_ro", Some(text)) =
+                (command::by_id(part.command).name, argument(request, 1))
+            {
                 self.scripts.forget(&sha1(text));
             }
             return false;
@@ -180,19 +193,26 @@ pub fn script_name(text: &[u8]) -> Option<ScriptName> {
     Some(name)
 }
 
-fn is_call(command: u16) -> bool {
-    let command = command::by_id(command);
-    matches!(command.name, "evalsha" | "evalsha_ro")
+/// Whether a part is one request that runs a script for a client.
+pub fn is_single_call(part: &Part) -> bool {
+    matches!(part.owner, Owner::Client(..)) && !part.block && !part.kind.dedicated
 }
 
-/// The script that a request calls, when its name is one.
+fn is_call(part: &Part) -> bool {
+    matches!(command::by_id(part.command).name, "evalsha" | "evalsha_ro")
+}
+
+/// The script that a request calls by its name.
 fn called(request: &[u8]) -> Option<ScriptName> {
-    script_name(argument(request)?)
+    let is_call =
+        |word: &[u8]| word.eq_ignore_ascii_case(b"EVALSHA") || word.eq_ignore_ascii_case(b"EVALSHA_RO");
+    argument(request, 0).filter(|word| is_call(word))?;
+    script_name(argument(request, 1)?)
 }
 
-/// Argument 1 of a request.
-fn argument(request: &[u8]) -> Option<&[u8]> {
-    let bulk = resp::children(request).ok()?.nth(1)?.strip_suffix(b"\r\n")?;
+/// An argument of a request.
+fn argument(request: &[u8], i: usize) -> Option<&[u8]> {
+    let bulk = resp::children(request).ok()?.nth(i)?.strip_suffix(b"\r\n")?;
     bulk.get(memchr::memchr(b'\n', bulk)? + 1..)
 }
 

@@ -102,7 +102,7 @@ impl Engine {
             return self.every_node(key, row, merge, args);
         }
         let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
-        let kind = Kind { resp3, replica: false };
+        let kind = Kind { resp3, ..Kind::default() };
         let primary =
             |(slot, _): &(u16, Key<Node>)| Target { slot: *slot, node: Key::NONE, name: String::new(), kind };
         let targets = self.nodes.walk().iter().map(primary).collect();
@@ -121,7 +121,8 @@ impl Engine {
         let mut targets = Vec::new();
         for node in self.nodes.present() {
             let replica = !self.nodes.is_primary(node);
-            let kind = if is_kill(row) { self.kind_beside(node) } else { Kind { resp3, replica } };
+            let kind =
+                if is_kill(row) { self.kind_beside(node) } else { Kind { resp3, replica, dedicated: false } };
             let name = self.nodes.get(node).map_or_else(String::new, |n| n.name.clone());
             targets.push(Target { slot: NO_SLOT, node, name, kind });
         }
@@ -133,12 +134,12 @@ impl Engine {
     fn kind_beside(&self, node: Key<Node>) -> Kind {
         let answered = |resp3: &bool| {
             let shared = self.nodes.get(node).map(|n| n.shared).unwrap_or_default();
-            let kind = Kind { resp3: *resp3, replica: false };
+            let kind = Kind { resp3: *resp3, ..Kind::default() };
             let backend = shared.get(kind.index()).and_then(|k| self.backends.get(*k));
             backend.filter(|b| !b.fifo.is_empty()).map_or(self.now, |b| b.progress)
         };
         let resp3 = answered(&false) < answered(&true);
-        Kind { resp3, replica: false }
+        Kind { resp3, ..Kind::default() }
     }
 
     fn ask_all(
@@ -163,7 +164,15 @@ impl Engine {
         let gather = self.gather(key, args.frame().len(), parts.len(), Work::Asked(Box::new(asked)));
         for ((slot, kind), index) in parts.into_iter().zip(0u16..) {
             let owner = Owner::Gather(gather, index);
-            let part = Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind };
+            let part = Part {
+                owner,
+                born_us: self.now_us(),
+                slot,
+                command: row.id,
+                attempts: 0,
+                kind,
+                block: false,
+            };
             self.send(part, args.frame());
         }
         Step::Taken

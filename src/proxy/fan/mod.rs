@@ -27,7 +27,8 @@ use split::Splits;
 pub struct Gather {
     /// Whose request.
     pub client: Key<Client>,
-    sequence: Sequence,
+    /// Which of the client's requests.
+    pub sequence: Sequence,
     /// Parts that have not been answered.
     missing: usize,
     work: Work,

@@ -54,7 +54,7 @@ impl Splits {
 
     /// Takes in the reply of part `index`.
     pub(super) fn take(&mut self, index: u16, reply: &[u8]) {
-        if reply.first() == Some(&b'-') {
+        if reply.first().is_some_and(|b| resp::is_error(*b)) {
             self.error.get_or_insert_with(|| reply.to_vec());
         } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
             let mut error = Vec::new();
@@ -162,8 +162,15 @@ impl Engine {
             bytes.clear();
             encode_part(&mut bytes, row, split, args, group);
             let owner = Owner::Gather(gather, index as u16);
-            let part =
-                Part { owner, born_us: self.now_us(), slot: group[0].0, command: row.id, attempts: 0, kind };
+            let part = Part {
+                owner,
+                born_us: self.now_us(),
+                slot: group[0].0,
+                command: row.id,
+                attempts: 0,
+                kind,
+                block: false,
+            };
             self.send(part, &bytes);
         }
         self.scratch_part = bytes;
