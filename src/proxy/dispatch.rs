@@ -8,7 +8,7 @@ use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
-use crate::command::{self, Class, Command, Flags, KeyError, Unknown};
+use crate::command::{self, Class, Command, Flags, KeyError, Keys, Unknown};
 use crate::config::ReadPrefer;
 use crate::resp::{encode, Args};
 
@@ -83,6 +83,11 @@ impl Engine {
             Class::Slot => self.whole(key, command, args),
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
+            Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
+            Class::EveryNode(merge) if command.container != "pubsub" => {
+                self.every_node(key, command, merge, args)
+            }
+            Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.local(key, command, local, args),
             Class::Info => self.info(key, command, args),
             Class::ClusterView => self.cluster_view(key, command, args),
@@ -99,7 +104,12 @@ impl Engine {
     #[inline]
     pub(super) fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command::slot_of(command, args) {
-            Ok(slot) => self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame()),
+            Ok(slot) => {
+                if let Keys::Counted { .. } = command.keys {
+                    self.note_script(command, args);
+                }
+                self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame())
+            }
             Err(error) => self.key_error(key, command, args, error),
         }
     }
@@ -160,6 +170,9 @@ impl Engine {
         if part.attempts != 0 {
             self.wanders(&part, key);
         }
+        if self.scripts.may_be_called_by(&part) {
+            self.load_scripts(key, &part, bytes);
+        }
         let Some(b) = self.backends.get_mut(key) else { return };
         match part.block {
             false => b.push(part, bytes, self.now),
@@ -186,7 +199,10 @@ impl Engine {
             }
         }
         let node = match part.slot {
-            NO_SLOT => self.nodes.any_primary(self.now),
+            NO_SLOT => match self.target_of(part) {
+                Some(node) => return self.shared_backend(node, part.kind),
+                None => self.nodes.any_primary(self.now),
+            },
             slot => self.nodes.primary(slot),
         };
         self.shared_backend(node.ok_or(Unsent::Unserved)?, Kind { replica: false, ..part.kind })
@@ -252,7 +268,10 @@ impl Engine {
     pub(super) fn unserved(&mut self, part: Part) {
         self.nobody_serves();
         let mut error = Vec::new();
-        errors::unserved(&mut error, part.slot, self.nodes.known());
+        match self.target_name(&part) {
+            Some(name) => errors::has_left(&mut error, name),
+            None => errors::unserved(&mut error, part.slot, self.nodes.known()),
+        }
         self.answer(&part, &error);
     }
 

@@ -18,6 +18,7 @@ use super::loss::Loss;
 use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
 use super::pause::Pause;
+use super::scripts::Scripts;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -146,6 +147,7 @@ pub struct Engine {
     pub(super) watchful: bool,
     pub(super) error_counts: ErrorCounts,
     pub(super) host: Host,
+    pub(super) scripts: Scripts,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -188,6 +190,7 @@ impl Engine {
             watchful: false,
             error_counts: ErrorCounts::default(),
             host: Host::default(),
+            scripts: Scripts::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),

@@ -107,16 +107,21 @@ impl Engine {
             whole
         });
         let written = written.count();
-        let mut changed = HashSet::new();
+        // By client and slot; no slot for what was done to all of them.
+        let (mut changed, mut changers) = (HashSet::new(), HashSet::new());
         let mut repeat = vec![false; written];
         for (i, f) in b.fifo.iter().enumerate().take(written).rev() {
             let Some(client) = self.client_of(&f.part) else { continue };
-            let what = (client.index(), f.part.slot);
-            repeat[i] = may_repeat(command::by_id(f.part.command));
+            let command = command::by_id(f.part.command);
+            let client = client.index();
+            let slot = (!is_wide(command)).then_some(f.part.slot);
+            repeat[i] = may_repeat(command);
             if repeat[i] {
-                repeat[i] = !changed.contains(&what);
+                let behind = |s| changed.contains(&(client, s));
+                repeat[i] = !behind(slot) && !behind(None) && (slot.is_some() || !changers.contains(&client));
             } else {
-                changed.insert(what);
+                changed.insert((client, slot));
+                changers.insert(client);
             }
         }
         repeat
@@ -186,4 +191,10 @@ impl Engine {
 fn may_repeat(command: &Command) -> bool {
     let asks = matches!(command.class, Class::AnyPrimary | Class::Info) && !command.flags.has(Flags::WRITE);
     command.flags.has(Flags::READONLY) || (asks && command.name != "publish")
+}
+
+/// Whether a command reads or writes keys of all slots (KEYS, SCAN, FLUSHALL).
+fn is_wide(command: &Command) -> bool {
+    let of_keys = command.flags.has(Flags::READONLY) || command.flags.has(Flags::WRITE);
+    matches!(command.class, Class::EveryPrimary(_) | Class::Scan) && of_keys
 }

@@ -12,10 +12,12 @@
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover`, `loss` | redirects and waiting parts; lost backends |
-//! | `fan` | commands split by slot and merged |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
+//! | `fan` | commands split by slot, or sent to many nodes, and merged |
+//! | `scan` | SCAN over all primaries |
+//! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
 //! | `lease`, `blocking` | backends lent to one client; commands that wait |
 
@@ -41,6 +43,8 @@ mod part;
 mod pause;
 mod recover;
 mod redirect;
+mod scan;
+mod scripts;
 mod session;
 mod window;
 

@@ -90,6 +90,9 @@ pub struct Nodes {
     published: Vec<u16>,
     /// Counts changes of who serves what.
     epoch: u32,
+    /// The shards by the lowest slot of each, and the epoch that they are of.
+    walk: Vec<(u16, Key<Node>)>,
+    walk_epoch: Option<u32>,
     /// Whether a topology was ever published.
     known: bool,
     /// Spreads requests without a slot, and reads over replicas.
@@ -106,6 +109,8 @@ impl Default for Nodes {
             published: slots.clone(),
             slots,
             epoch: 0,
+            walk: Vec::new(),
+            walk_epoch: None,
             known: false,
             turn: 0,
         }
@@ -163,22 +168,41 @@ impl Nodes {
         self.shards.get(usize::from(shard)).map(|s| s.primary)
     }
 
-    /// A slot of each primary that has any.
-    pub fn slot_of_each_primary(&self) -> Vec<u16> {
-        let mut seen = Vec::new();
-        let mut slots = Vec::new();
-        for (slot, shard) in (0u16..).zip(&self.slots) {
-            if *shard != NO_SHARD && !seen.contains(shard) {
-                seen.push(*shard);
-                slots.push(slot);
-            }
-        }
-        slots
+    /// How many primaries there are.
+    pub fn primaries(&self) -> usize {
+        self.shards.len()
     }
 
     /// How many slots have a primary.
     pub fn covered(&self) -> usize {
         self.slots.iter().filter(|s| **s != NO_SHARD).count()
+    }
+
+    /// The lowest slot of each shard and its primary, in the order of these slots; each primary once.
+    pub fn walk(&mut self) -> &[(u16, Key<Node>)] {
+        if self.walk_epoch != Some(self.epoch) {
+            self.walk_epoch = Some(self.epoch);
+            self.walk.clear();
+            let mut last = NO_SHARD;
+            for (slot, shard) in (0u16..).zip(&self.slots).filter(|(_, s)| **s != NO_SHARD) {
+                let Some(Shard { primary, .. }) = self.shards.get(usize::from(*shard)) else { continue };
+                if *shard != last && !self.walk.iter().any(|(_, p)| p == primary) {
+                    self.walk.push((slot, *primary));
+                }
+                last = *shard;
+            }
+        }
+        &self.walk
+    }
+
+    /// The lowest slot of the shard behind the one of `slot` in [`Nodes::walk`].
+    pub fn shard_behind(&mut self, slot: u16) -> Option<u16> {
+        self.walk().iter().map(|(lowest, _)| *lowest).find(|lowest| *lowest > slot)
+    }
+
+    /// All nodes of the present topology, primaries that MOVED told of included.
+    pub fn present(&self) -> Vec<Key<Node>> {
+        self.nodes.iter().filter(|(k, n)| n.listed || self.is_primary(*k)).map(|(k, _)| k).collect()
     }
 
     /// A replica of `slot` that `fits` and is not paused, another one each time.

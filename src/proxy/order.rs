@@ -92,6 +92,11 @@ impl ReplyOrder {
         sequence == self.head && !self.places.is_empty()
     }
 
+    /// Whether `sequence` is the request admitted last.
+    pub fn is_newest(&self, sequence: Sequence) -> bool {
+        sequence.wrapping_sub(self.head).wrapping_add(1) as usize == self.places.len()
+    }
+
     /// Passes the head alone; the caller has made sure that it is a simple one, and appends its reply to the outbox
     /// before anything else gets there.
     #[inline]

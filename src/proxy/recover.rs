@@ -196,7 +196,7 @@ impl Engine {
     }
 
     /// Sends a redirected part on, behind what its client has parked for the same slot.
-    fn follow(&mut self, part: Part, request: &[u8], error: &[u8]) {
+    pub(super) fn follow(&mut self, part: Part, request: &[u8], error: &[u8]) {
         if part.attempts > QUICK_REDIRECTS || self.waits_behind(&part) {
             self.park(part, request, Some(error));
         } else {
@@ -225,6 +225,10 @@ impl Engine {
         match self.shared_backend(node, Kind { replica: false, ..part.kind }) {
             Ok(backend) if self.overtakes(&part, backend) => self.park(part, request, Some(error)),
             Ok(backend) => {
+                // Before ASKING, which holds for what follows it at once.
+                if self.scripts.may_be_called_by(&part) {
+                    self.load_scripts(backend, &part, request);
+                }
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
                 let swallowed = Part { owner: Owner::Nobody, slot: NO_SLOT, attempts: 0, ..part };
@@ -349,7 +353,10 @@ impl Engine {
                 errors::redirected(&mut text, part.slot, self.age(part));
             }
             Some(error) => text.extend_from_slice(error),
-            None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            None => match self.target_name(part) {
+                Some(name) => errors::unreachable(&mut text, name, self.age(part)),
+                None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            },
         }
         self.answer(part, &text);
     }

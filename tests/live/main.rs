@@ -10,6 +10,7 @@ mod clients;
 mod core;
 mod crowd;
 mod errors;
+mod fanout;
 mod flow;
 mod info;
 mod monitor;

@@ -60,7 +60,8 @@ impl Engine {
         let chosen = chosen(args);
         let asks_nodes = SECTIONS.iter().enumerate().any(|(i, s)| s.1 && chosen & (1 << i) != 0);
         let local = self.clients.get(key).map(|c| c.local);
-        let slots = if asks_nodes { self.nodes.slot_of_each_primary() } else { Vec::new() };
+        let slots =
+            if asks_nodes { self.nodes.walk().iter().map(|(slot, _)| *slot).collect() } else { Vec::new() };
         let census = Census::new(chosen, slots.len(), local);
         let kind = self.kind_for(key, row);
         let parts = |engine: &mut Engine, ask| {
