@@ -122,6 +122,7 @@ fn config(startup: &[String], interval: Duration, password: &str) -> Arc<Config>
         read_prefer: ReadPrefer::Master,
         workers: 1,
         debug_addr: None,
+        announce_addr: None,
         reply_timeout: Duration::from_secs(1),
         retry_timeout: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(1),

@@ -165,6 +165,10 @@ impl World {
         for effect in effects {
             match effect {
                 // One worker: nobody else is asked or shown anything.
+                Effect::Ask(ask, question) if question.wants_host() => {
+                    let answer = self.engine.question(&question);
+                    self.engine.answered(ask, answer);
+                }
                 Effect::Ask(..) | Effect::Show(..) => {}
                 Effect::Connect(key, addr) => self.connect(key, addr),
                 Effect::CloseBackend(key) => {

@@ -77,8 +77,8 @@ impl Engine {
         Answer::Count(chosen.len() as i64)
     }
 
-    /// CLIENT UNBLOCK on this worker: nothing that a client can be asked to wait for ends before its time here, so
-    /// nobody is found.
+    /// CLIENT UNBLOCK on this worker: how many clients it woke. A client that waits for a node is not woken, since what
+    /// the node may have popped for it by now would be lost; so nobody ever is.
     pub(in crate::proxy) fn unblock(&mut self, _id: i64, _error: bool) -> Answer {
         Answer::Count(0)
     }
