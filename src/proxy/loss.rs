@@ -163,6 +163,7 @@ impl Engine {
         let (name, addr, again) = (n.name.clone(), n.addr, n.is_failing());
         if b.state != State::Ready {
             n.failed(self.now, &mut self.random);
+            self.nodes.distrust(node);
         }
         match loss {
             Loss::Rejected(Greeting::Auth, answer) => {

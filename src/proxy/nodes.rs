@@ -86,6 +86,8 @@ pub struct Nodes {
     by_addr: HashMap<SocketAddr, Key<Node>>,
     shards: Vec<Shard>,
     slots: Vec<u16>,
+    /// As published: what MOVED corrected since is in `slots` only.
+    published: Vec<u16>,
     /// Counts changes of who serves what.
     epoch: u32,
     /// Whether a topology was ever published.
@@ -101,6 +103,7 @@ impl Default for Nodes {
             nodes: Arena::default(),
             by_addr: HashMap::new(),
             shards: Vec::new(),
+            published: slots.clone(),
             slots,
             epoch: 0,
             known: false,
@@ -225,6 +228,21 @@ impl Nodes {
         true
     }
 
+    /// A node that MOVED may have named cannot be connected: slots that only a MOVED gave to it are where the topology
+    /// says again. A topology that stays the same is not published again, so nothing else would put them right.
+    pub fn distrust(&mut self, node: Key<Node>) {
+        let shards = &self.shards;
+        let its = |shard: u16| shards.get(usize::from(shard)).is_some_and(|s| s.primary == node);
+        let mut changed = false;
+        for (slot, published) in self.slots.iter_mut().zip(&self.published) {
+            if *slot != *published && its(*slot) {
+                *slot = *published;
+                changed = true;
+            }
+        }
+        self.epoch = self.epoch.wrapping_add(u32::from(changed));
+    }
+
     /// Takes over a published topology. Returns the nodes that it does not list.
     pub fn replace(&mut self, map: &SlotMap) -> Vec<Key<Node>> {
         let keys: Vec<Key<Node>> = map.nodes.iter().map(|n| self.at(n.addr, &n.name)).collect();
@@ -255,6 +273,7 @@ impl Nodes {
             self.slots.resize(SLOTS, NO_SHARD);
             self.epoch = self.epoch.wrapping_add(1);
         }
+        self.published.clone_from(&map.slots);
         self.known = true;
         self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
     }
