@@ -11,7 +11,6 @@ use crate::proxy::client::{Client, Labels};
 use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
 use crate::proxy::errors;
-use crate::proxy::part::NO_SLOT;
 use crate::proxy::pause::Scope;
 use crate::resp::{encode, Args};
 
@@ -48,8 +47,6 @@ impl Engine {
             "capa" => self.reply(key, OK),
             "getredir" => self.reply_integer(key, -1),
             "trackinginfo" => self.client_trackinginfo(key),
-            // Every node has the text.
-            "help" => self.send_whole(key, row, NO_SLOT, args.frame()),
             _ => self.refuse(key, |out| errors::not_yet(out, row)),
         }
     }
