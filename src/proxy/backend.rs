@@ -26,16 +26,24 @@ pub struct Kind {
     pub resp3: bool,
     /// Has sent READONLY: may be asked for keys of its primary.
     pub replica: bool,
+    /// Carries subscriptions and nothing else.
+    pub listener: bool,
 }
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
+
+    /// Listeners speak RESP3, so that messages can be told from replies.
+    pub const LISTENER: Kind = Kind { resp3: true, replica: false, listener: true };
 
     /// A number below [`Kind::COUNT`].
     #[inline]
     pub fn index(self) -> usize {
-        usize::from(self.resp3) + 2 * usize::from(self.replica)
+        match self.listener {
+            true => Kind::COUNT - 1,
+            false => usize::from(self.resp3) + 2 * usize::from(self.replica),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::engine::Alarm;
 use super::order::ReplyOrder;
+use super::pubsub::Subscriber;
 use super::recover::Parked;
 use crate::base::arena::Key;
 use crate::base::pool::Reusable;
@@ -26,6 +27,8 @@ pub struct Client {
     pub active: Option<Box<Active>>,
     /// What it told of itself; rarely anything.
     pub labels: Option<Box<Labels>>,
+    /// What it has subscribed to; there only while it has.
+    pub subscriber: Option<Box<Subscriber>>,
     /// The routing epoch of its requests in flight.
     pub epoch: u32,
     /// Idle timeout.
@@ -93,6 +96,7 @@ impl Client {
             peer,
             active: None,
             labels: None,
+            subscriber: None,
             epoch: 0,
             timer: Key::NONE,
             heard: now,

@@ -44,9 +44,15 @@ impl Engine {
         if !command::arity_ok(command, args.len()) {
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
-        let stranger = self.clients.get(key).is_none_or(|c| !c.authenticated);
+        let (stranger, subscriber) =
+            self.clients.get(key).map_or((true, false), |c| (!c.authenticated, c.subscriber.is_some()));
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
+        }
+        if subscriber {
+            if let Some(step) = self.subscriber_request(key, command, args) {
+                return step;
+            }
         }
         let step = self.carry_out(key, command, args);
         self.counters.requests += u64::from(step == Step::Taken);
@@ -59,6 +65,7 @@ impl Engine {
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
             Class::Local(local) => self.local(key, command, local, args),
+            Class::PubSub => self.pubsub(key, command, args),
             Class::Info => self.info(key, args),
             Class::Blocking if !command::blocks(command, args) => self.whole(key, command, args),
             Class::Refused(why) => self.refuse(key, |out| errors::refused(out, why)),
@@ -196,7 +203,7 @@ impl Engine {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
             && command.flags.has(Flags::READONLY);
-        Kind { resp3: c.resp3, replica }
+        Kind { resp3: c.resp3, replica, ..Kind::default() }
     }
 
     /// Nobody serves the slot of a part.

@@ -13,6 +13,7 @@ use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::fan::Gather;
 use super::nodes::{Node, Nodes};
+use super::pubsub::Hub;
 use super::recover::Loss;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -82,6 +83,10 @@ pub enum Alarm {
     Parked(Key<Client>),
     /// Idle timeout.
     Idle(Key<Client>),
+    /// Topics are due to be settled again.
+    Settle,
+    /// Listeners are looked after.
+    Listeners,
     /// End of an orderly stop.
     Drain,
 }
@@ -105,6 +110,8 @@ pub struct Holdings {
     pub parked: usize,
     /// Bytes of replies not taken by the client that has most of them.
     pub largest_backlog: usize,
+    /// Channels and patterns that clients have subscribed to, or that some node has not been told to forget.
+    pub topics: usize,
 }
 
 /// One worker's data path without its sockets.
@@ -117,6 +124,7 @@ pub struct Engine {
     pub(super) backends: Arena<Backend>,
     pub(super) nodes: Nodes,
     pub(super) gathers: Arena<Gather>,
+    pub(super) hub: Hub,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -154,6 +162,7 @@ impl Engine {
             backends: Arena::default(),
             nodes: Nodes::default(),
             gathers: Arena::default(),
+            hub: Hub::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -182,6 +191,7 @@ impl Engine {
     /// Tells the time; it never goes back. Due timers fire.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.hub.fanned = 0;
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }
@@ -192,6 +202,8 @@ impl Engine {
                 Alarm::Backend(key) => self.backend_alarm(key),
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
+                Alarm::Settle => self.settle_alarm(),
+                Alarm::Listeners => self.listener_alarm(),
                 Alarm::Drain => self.close_all_clients(),
             }
         }
@@ -221,6 +233,7 @@ impl Engine {
             waiting: self.waiting.len(),
             parked: actives().map(|a| a.parked.len()).sum(),
             largest_backlog: actives().map(|a| a.backlog()).max().unwrap_or(0),
+            topics: self.hub.len(),
         }
     }
 
@@ -244,9 +257,9 @@ impl Engine {
         keys.append(&mut self.ready);
     }
 
-    /// Whether some client's reading shall go on.
+    /// Whether some client's or backend's reading shall go on.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !(self.ready.is_empty() && self.hub.held.is_empty())
     }
 
     /// Whether there are effects to carry out or keys on a dirty list.
@@ -271,6 +284,7 @@ impl Engine {
             self.retire_node(node);
         }
         self.hurry_demoted();
+        self.settle_all();
         for client in std::mem::take(&mut self.waiting) {
             if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
                 active.waiting = false;

@@ -13,6 +13,7 @@
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover` | redirects, waiting parts, lost backends |
 //! | `fan` | commands split by slot and merged |
+//! | `pubsub` | topics, subscribers, and the backends that listen for them |
 //! | `session`, `info`, `errors` | what the proxy answers itself |
 
 mod backend;
@@ -27,6 +28,7 @@ mod intake;
 mod nodes;
 mod order;
 mod part;
+mod pubsub;
 mod recover;
 mod redirect;
 mod session;

@@ -142,6 +142,11 @@ impl Nodes {
         self.shards.iter().any(|s| s.primary == node)
     }
 
+    /// All nodes that own slots.
+    pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
+        self.shards.iter().map(|s| s.primary)
+    }
+
     /// Who owns `slot`.
     #[inline]
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {

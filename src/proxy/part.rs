@@ -4,6 +4,7 @@ use super::backend::Kind;
 use super::client::Client;
 use super::fan::Gather;
 use super::order::Sequence;
+use super::pubsub::Topic;
 use crate::base::arena::Key;
 
 /// In [`Part::slot`]: the part has no key; any primary will do.
@@ -20,6 +21,8 @@ pub enum Owner {
     Handshake(Greeting),
     /// Nobody: the `+OK` of ASKING.
     Asking,
+    /// A topic that this backend is told to carry (true) or not to. [`Key::NONE`] for a PING.
+    Listener(Key<Topic>, bool),
 }
 
 /// The steps of a handshake.

@@ -202,6 +202,9 @@ impl Engine {
             self.rescue(part, b.window.front(len as usize), written, &name, &loss);
             b.window.acknowledge(len as usize);
         }
+        if b.kind.listener {
+            self.listener_gone(key, b.node);
+        }
         self.nodes.forget(b.node);
     }
 
@@ -210,7 +213,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
-            Owner::Handshake(_) | Owner::Asking => {}
+            Owner::Handshake(_) | Owner::Asking | Owner::Listener(..) => {}
         }
     }
 
@@ -293,7 +296,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Asking => None,
+            Owner::Handshake(_) | Owner::Asking | Owner::Listener(..) => None,
         }
     }
 
@@ -360,7 +363,7 @@ impl Engine {
     }
 
     /// The node that a redirect points to; `None` for a host name that is not known yet.
-    fn target_node(&mut self, from: Key<Node>, target: &Redirect<'_>) -> Option<Key<Node>> {
+    pub(super) fn target_node(&mut self, from: Key<Node>, target: &Redirect<'_>) -> Option<Key<Node>> {
         if target.host.is_empty() {
             let mut addr = self.nodes.get(from)?.addr;
             addr.set_port(target.port);
@@ -379,5 +382,5 @@ impl Engine {
 /// Whether executing a command twice is as good as once: it only reads, or asks a node about itself.
 fn may_repeat(command: &Command) -> bool {
     let asks = matches!(command.class, Class::AnyPrimary | Class::Info) && !command.flags.has(Flags::WRITE);
-    command.flags.has(Flags::READONLY) || (asks && command.name != "publish")
+    command.flags.has(Flags::READONLY) || asks
 }

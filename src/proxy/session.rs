@@ -82,6 +82,7 @@ impl Engine {
             return Step::Wait;
         }
         let stranger = !self.config.password.is_empty();
+        self.leave_all(key);
         if let Some(c) = self.clients.get_mut(key) {
             c.resp3 = false;
             c.readonly = false;
@@ -246,7 +247,7 @@ impl Engine {
     }
 
     /// Whether the client's next request has to wait for its earlier ones; it will be handed in again then.
-    fn must_wait(&mut self, key: Key<Client>) -> bool {
+    pub(super) fn must_wait(&mut self, key: Key<Client>) -> bool {
         let Some(c) = self.clients.get_mut(key) else { return false };
         c.barrier = !c.settled();
         c.barrier
