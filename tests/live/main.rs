@@ -12,6 +12,7 @@ mod errors;
 mod flow;
 mod password;
 mod protocol;
+mod pubsub;
 mod replicas;
 mod resp3;
 mod session;
