@@ -331,7 +331,8 @@ impl Engine {
     fn retire_node(&mut self, node: Key<Node>) {
         let shared = self.nodes.get(node).map(|n| n.shared).unwrap_or_default();
         for key in shared {
-            let Some(b) = self.backends.get_mut(key) else { continue };
+            // Listeners are closed when nothing is carried by them any more.
+            let Some(b) = self.backends.get_mut(key).filter(|b| !b.kind.listener) else { continue };
             b.retired = true;
             if b.fifo.is_empty() {
                 self.drop_backend(key);

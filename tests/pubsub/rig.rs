@@ -215,6 +215,24 @@ impl Rig {
         }
     }
 
+    /// As [`Rig::wait`]; listeners answer PING and confirm what they are told.
+    pub fn wait_with_signs_of_life(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / 100 {
+            self.wait(Duration::from_millis(100));
+            for node in 0..NODES {
+                if self.listener(node).is_none() {
+                    continue;
+                }
+                for command in self.said(node) {
+                    match command.split_once(' ') {
+                        Some((verb, name)) => self.confirm(node, verb, name),
+                        None => self.receive(node, b"+PONG\r\n"),
+                    }
+                }
+            }
+        }
+    }
+
     fn said_to(&mut self, node: usize, listener: bool) -> Vec<String> {
         self.turn();
         let backend = self.backends.iter_mut().find(|b| b.node == node && b.listener == listener);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{names, Scope};
 use crate::base::arena::{Arena, Key};
+use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
 use crate::command;
 use crate::proxy::backend::Backend;
@@ -62,6 +63,8 @@ pub struct Hub {
     by_name: [HashMap<Arc<[u8]>, Key<Topic>>; Scope::COUNT],
     /// The node that brings what every node has.
     pub main: Key<Node>,
+    /// When the main node was last seen in the topology.
+    pub main_listed: Time,
     /// The main node that was lost last: another one is preferred.
     pub lost: Key<Node>,
     /// All listeners.

@@ -23,6 +23,10 @@ const LONGEST_PAUSE_MS: u64 = 200;
 /// there, those without topics are closed.
 const LISTENER_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long the main node keeps its part while the topology does not list it. A node that has just become a replica is
+/// often left out for a moment, and still gets every message.
+const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Refusals of one topic that are acted upon at once; further ones wait a little each.
 const QUICK_REFUSALS: u32 = 3;
 
@@ -89,8 +93,7 @@ impl Engine {
     /// The topology may have changed.
     pub(in crate::proxy) fn settle_all(&mut self) {
         let epoch = self.nodes.epoch();
-        let listed = self.nodes.get(self.hub.main).is_some_and(|n| n.listed);
-        if self.hub.is_empty() || (listed && self.hub.epoch == epoch) {
+        if self.hub.is_empty() || (self.keeps_main() && self.hub.epoch == epoch) {
             return;
         }
         self.hub.epoch = epoch;
@@ -119,6 +122,9 @@ impl Engine {
     /// Looks after the listeners: closes those without topics, asks silent ones for a sign of life.
     pub(in crate::proxy) fn listener_alarm(&mut self) {
         self.hub.listener_timer = Key::NONE;
+        if !self.keeps_main() {
+            self.settle_all();
+        }
         for key in self.hub.listeners.clone() {
             let Some(b) = self.backends.get(key) else { continue };
             let silent = self.now.since(b.progress) >= LISTENER_PAUSE / 2;
@@ -126,7 +132,9 @@ impl Engine {
                 continue;
             }
             if !self.hub.iter().any(|(_, t)| t.links.iter().any(|l| l.backend == key)) {
+                let node = b.node;
                 self.drop_backend(key);
+                self.nodes.forget(node);
             } else if silent {
                 let mut ping = Vec::new();
                 encode::request(&mut ping, &["PING"]);
@@ -222,21 +230,29 @@ impl Engine {
     }
 
     /// The main node; another one is chosen when it was lost or is not part of the cluster any more. One that has
-    /// become a replica stays: it still gets every message.
+    /// become a replica stays.
     fn main_node(&mut self) -> Option<Key<Node>> {
-        let listed = |e: &Self, n: Key<Node>| e.nodes.get(n).is_some_and(|n| n.listed);
-        if !listed(self, self.hub.main) {
-            let usable = |n: &Key<Node>| {
-                listed(self, *n) && self.nodes.get(*n).is_some_and(|n| n.pause(self.now).is_none())
-            };
+        if !self.keeps_main() {
+            let usable =
+                |n: &Key<Node>| self.nodes.get(*n).is_some_and(|n| n.listed && n.pause(self.now).is_none());
             let mut nodes: Vec<Key<Node>> = self.nodes.primaries().filter(usable).collect();
             if nodes.len() > 1 {
                 nodes.retain(|n| *n != self.hub.lost);
             }
             let chosen = self.random.below(nodes.len() as u64) as usize;
             self.hub.main = nodes.get(chosen).copied().unwrap_or_default();
+            self.hub.main_listed = self.now;
         }
         Some(self.hub.main).filter(|n| *n != Key::NONE)
+    }
+
+    /// Whether the main node stays what it is.
+    fn keeps_main(&mut self) -> bool {
+        let Some(main) = self.nodes.get(self.hub.main) else { return false };
+        if main.listed {
+            self.hub.main_listed = self.now;
+        }
+        self.now.since(self.hub.main_listed) < UNLISTED_PATIENCE
     }
 
     /// Tells a node to carry a topic, unless it was told before.
