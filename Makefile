@@ -10,6 +10,8 @@ STAGED := simulation live live_faults live_process clients
 OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
             $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
+FUZZ_TARGETS := $(notdir $(basename $(wildcard tools/fuzz/targets/*.rs)))
+
 # Servers that the core of the live suite runs on besides the installed redis-server.
 SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 
@@ -85,8 +87,15 @@ test-clients: ## real client libraries during a reshard and a failover
 bench: ## micro benchmarks
 	cargo bench
 
-fuzz: ## each fuzz target in turn (SECONDS=60 each)
-	tools/fuzz/run.sh $(SECONDS)
+fuzz: ## each fuzz target in turn (SECONDS=60 each); needs a nightly toolchain and cargo-fuzz
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || \
+	    { echo "error: rustup toolchain install nightly; cargo install cargo-fuzz" >&2; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "== fuzz $$target, $(SECONDS) s"; \
+	    mkdir -p tools/fuzz/corpus/$$target; \
+	    cargo +nightly fuzz run --fuzz-dir tools/fuzz $$target tools/fuzz/corpus/$$target tools/fuzz/seeds/$$target \
+	        -- -max_total_time=$(SECONDS) || exit 1; \
+	done
 
 longest: ## the longest functions and files
 	@tools/longest.sh

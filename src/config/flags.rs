@@ -48,7 +48,7 @@ pub(super) const FLAGS: &[Flag] = &[
         |s, v| put(&mut s.proxy.read_prefer, read_prefer(v))),
     row("max-procs", Kind::Int, "0", "worker threads; 0 means one per core available to the process",
         |s, v| put(&mut s.proxy.workers, workers(v))),
-    row("debug-addr", Kind::String, "", "admin HTTP address: metrics, log level, profiles, dashboard; off when empty",
+    row("debug-addr", Kind::String, "", "admin HTTP address: metrics, log level, profiles; off when empty",
         |s, v| put(&mut s.proxy.debug_addr, admin_address(v))),
     row("connect-timeout", Kind::Duration, "3s", "how long connecting to a cluster node may take, handshake included",
         |s, v| put(&mut s.proxy.connect_timeout, timeout(v))),
@@ -63,7 +63,7 @@ pub(super) const FLAGS: &[Flag] = &[
         |s, v| put(&mut s.proxy.reply_timeout, timeout(v))),
     row("retry-timeout", Kind::Duration, "10s",
         "how long a command may wait and be sent again (failover, migration) before the client gets an error",
-        |s, v| put(&mut s.proxy.retry_timeout, timeout(v))),
+        |s, v| put(&mut s.proxy.retry_timeout, short_timeout(v))),
     row("drain-timeout", Kind::Duration, "10s", "how long an orderly stop waits for commands in flight; 0 does not wait",
         |s, v| put(&mut s.proxy.drain_timeout, timeout_or_zero(v))),
     row("max-clients", Kind::Int, "10000", "clients at once, at most",
@@ -147,6 +147,12 @@ fn workers(text: &str) -> Result<usize, String> {
 fn timeout(text: &str) -> Result<Duration, String> {
     let read = value::duration(text).ok_or(DURATION)?;
     at_least_a_millisecond(read).ok_or_else(|| format!("{DURATION}, at least 1ms"))
+}
+
+/// The age of a request in flight is kept in 32 bits of microseconds.
+fn short_timeout(text: &str) -> Result<Duration, String> {
+    let short = timeout(text).ok().filter(|d| *d <= Duration::from_secs(3600));
+    short.ok_or_else(|| format!("{DURATION}, at least 1ms and at most 1h"))
 }
 
 fn timeout_or_zero(text: &str) -> Result<Duration, String> {

@@ -98,10 +98,23 @@ impl Server {
         let parts = Parts { poll, inbox, listener, workers, me, max_clients, topology };
         let mut reactor = Reactor::new(parts, engine, clock)?;
         std::thread::Builder::new().name(format!("worker-{me}")).spawn(move || {
+            let _fate = Fate;
             if let Err(e) = reactor.run() {
                 log::error!("worker {me} ended: {e}");
             }
         })
+    }
+}
+
+/// Ends the process when its worker panics: half a server, whose clients hang, is worse than one that is started again.
+struct Fate;
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("a worker panicked: the process ends");
+            std::process::exit(101);
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Socket<T> {
     pub key: Key<T>,
     /// There may be more to read: no read has come back short since the last readable event.
     pub readable: bool,
+    /// The peer has closed its side: reads go on to the end of the stream, however short they are.
+    pub closing: bool,
     /// The engine does not want more bytes now.
     pub paused: bool,
     /// Still being connected.
@@ -60,6 +62,7 @@ impl<T> Socket<T> {
             stream,
             key,
             readable: false,
+            closing: false,
             paused: false,
             connecting: false,
             watched: false,
@@ -85,7 +88,7 @@ impl<T> Socket<T> {
             Err(e) => return Look::Failed(e),
         };
         // A short read has emptied the socket: the next bytes bring a new event.
-        self.readable = carried + count == scratch.len();
+        self.readable = carried + count == scratch.len() || self.closing;
         if carried > 0 {
             scratch[..carried].copy_from_slice(&self.unread);
             pool.give(std::mem::take(&mut self.unread));

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::client::Client;
 use super::engine::Alarm;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
@@ -26,20 +27,23 @@ pub struct Kind {
     pub resp3: bool,
     /// Has sent READONLY: may be asked for keys of its primary.
     pub replica: bool,
+    /// Belongs to one client for a while: what it sends may wait at the node, or must meet state kept there.
+    pub dedicated: bool,
     /// Carries subscriptions and nothing else.
     pub listener: bool,
 }
 
 impl Kind {
-    /// How many kinds there are.
+    /// How many kinds of shared backends there are.
     pub const COUNT: usize = 5;
 
     /// Listeners speak RESP3, so that messages can be told from replies.
-    pub const LISTENER: Kind = Kind { resp3: true, replica: false, listener: true };
+    pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true };
 
-    /// A number below [`Kind::COUNT`].
+    /// A number below [`Kind::COUNT`] for each kind of shared backend.
     #[inline]
     pub fn index(self) -> usize {
+        debug_assert!(!self.dedicated);
         match self.listener {
             true => Kind::COUNT - 1,
             false => usize::from(self.resp3) + 2 * usize::from(self.replica),
@@ -58,7 +62,7 @@ pub enum State {
     Ready,
 }
 
-/// A shared backend.
+/// A connection to a node, shared by many clients or lent to one.
 #[derive(Debug)]
 pub struct Backend {
     /// Whose it is.
@@ -75,7 +79,7 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// Bytes of that reply already looked at.
     pub scanned: usize,
-    /// When the node last answered, or when the oldest part was sent to an idle backend.
+    /// When the node last answered or took some of the oldest part, or when that was sent to an idle backend.
     pub progress: Time,
     /// Connect timeout, then reply timeout.
     pub timer: TimerKey<Alarm>,
@@ -85,6 +89,10 @@ pub struct Backend {
     pub dirty: bool,
     /// The socket took less than it was offered; its next writable event marks the backend.
     pub full: bool,
+    /// The client that a dedicated backend is lent to; [`Key::NONE`] while it idles in its node's pool.
+    pub user: Key<Client>,
+    /// What a node said of a command of the transaction that is being queued there, if it refused one.
+    pub block_error: Option<Box<[u8]>>,
     /// Takes no new parts; closed when the last one is answered.
     pub retired: bool,
 }
@@ -105,6 +113,8 @@ impl Backend {
             patience: config.reply_timeout,
             dirty: false,
             full: false,
+            user: Key::NONE,
+            block_error: None,
             retired: false,
         };
         b.greet(&config.password);
@@ -142,6 +152,12 @@ impl Backend {
         }
     }
 
+    /// Whether the oldest part was written to its end, so that the node can answer it.
+    #[inline]
+    pub fn asked(&self) -> bool {
+        self.fifo.front().is_some_and(|f| self.window.front_written(f.len as usize))
+    }
+
     /// Appends a part and its bytes.
     #[inline]
     pub fn push(&mut self, part: Part, bytes: &[u8], now: Time) {
@@ -151,6 +167,18 @@ impl Backend {
         self.window.tail().extend_from_slice(bytes);
         // A request is at most 512 MiB long, see `Config::max_request`.
         self.fifo.push_back(InFlight { part, len: bytes.len() as u32 });
+    }
+
+    /// Appends a transaction: MULTI, its commands and EXEC are `commands` in all, `bytes` together. Each is answered by a
+    /// frame of its own, only the last one belongs to the part.
+    pub fn push_block(&mut self, part: Part, bytes: &[u8], commands: usize, now: Time) {
+        if self.fifo.is_empty() {
+            self.progress = now;
+        }
+        for _ in 1..commands {
+            self.fifo.push_back(InFlight { part: Part { owner: Owner::Step, ..part }, len: 0 });
+        }
+        self.push(part, bytes, now);
     }
 
     fn greetings(&self) -> usize {
@@ -177,7 +205,8 @@ impl Backend {
         encode::request(self.window.tail(), args);
         let len = (self.window.end() - start) as u32;
         let owner = Owner::Handshake(greeting);
-        let part = Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind };
+        let part =
+            Part { owner, born_us: 0, slot: NO_SLOT, command: 0, attempts: 0, kind: self.kind, block: false };
         self.fifo.push_back(InFlight { part, len });
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::backend::Backend;
 use super::engine::Alarm;
-use super::order::ReplyOrder;
+use super::lease::Lease;
+use super::multi::Multi;
+use super::order::{ReplyOrder, Sequence};
 use super::pubsub::Subscriber;
 use super::recover::Parked;
 use crate::base::arena::Key;
@@ -27,6 +30,10 @@ pub struct Client {
     pub active: Option<Box<Active>>,
     /// What it told of itself; rarely anything.
     pub labels: Option<Box<Labels>>,
+    /// Its transaction, from MULTI to EXEC.
+    pub multi: Option<Box<Multi>>,
+    /// Its claim to a backend of its own.
+    pub lease: Option<Box<Lease>>,
     /// What it has subscribed to; there only while it has.
     pub subscriber: Option<Box<Subscriber>>,
     /// The routing epoch of its requests in flight.
@@ -49,6 +56,8 @@ pub struct Client {
     pub barrier: bool,
     /// Whether it is on the dirty list.
     pub dirty: bool,
+    /// Whether it is on the ready list.
+    pub ready: bool,
 }
 
 /// What a client told of itself.
@@ -71,6 +80,8 @@ pub struct Active {
     pub out: Outbox,
     /// Parts that wait to be sent again, oldest first.
     pub parked: VecDeque<Parked>,
+    /// Where parts are that were sent again and are not answered.
+    pub wandering: Vec<Wandering>,
     /// The timer that looks at `parked`.
     pub parked_timer: TimerKey<Alarm>,
     /// How often `parked` was looked at in vain.
@@ -79,6 +90,17 @@ pub struct Active {
     pub waiting: bool,
     /// Where parsing its unfinished request stands.
     pub parser: Option<RequestParser>,
+}
+
+/// A part that was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wandering {
+    /// Its slot.
+    pub slot: u16,
+    /// Of which request.
+    pub sequence: Sequence,
+    /// Where it is.
+    pub backend: Key<Backend>,
 }
 
 /// Bytes to be written to a socket.
@@ -96,6 +118,8 @@ impl Client {
             peer,
             active: None,
             labels: None,
+            multi: None,
+            lease: None,
             subscriber: None,
             epoch: 0,
             timer: Key::NONE,
@@ -107,6 +131,7 @@ impl Client {
             paused: false,
             barrier: false,
             dirty: false,
+            ready: false,
         }
     }
 
@@ -151,6 +176,7 @@ impl Reusable for Box<Active> {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
         self.parked_timer = Key::NONE;
+        self.wandering.clear();
         self.parser = None;
         self.parked_tries = 0;
         self.waiting = false;

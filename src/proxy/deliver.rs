@@ -4,11 +4,12 @@ use std::mem;
 
 use super::backend::{Backend, State};
 use super::client::Client;
-use super::engine::{Effect, Engine};
-use super::part::{Greeting, InFlight, Owner, NO_SLOT};
-use super::recover::Loss;
+use super::engine::{Alarm, Effect, Engine};
+use super::loss::Loss;
+use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
+use crate::command;
 use crate::resp::{self, Scan};
 
 /// A run of replies to one client that lie behind one another in the bytes of a node.
@@ -42,6 +43,9 @@ impl Engine {
     pub fn backend_written(&mut self, key: Key<Backend>, n: usize) {
         if let Some(b) = self.backends.get_mut(key) {
             b.dirty = false;
+            if n > 0 && !b.asked() {
+                b.progress = self.now;
+            }
             b.full = n < b.output().len();
             b.window.wrote(n);
         }
@@ -107,7 +111,8 @@ impl Engine {
         if !b.window.front_written(front.len as usize) {
             return self.surplus(key, data, run);
         }
-        if first == b'-' || !matches!(front.part.owner, Owner::Client(..)) {
+        let odd = first == b'-' || front.part.attempts != 0;
+        if odd || !matches!(front.part.owner, Owner::Client(..)) {
             self.finish_run(data, run);
             return self.unusual(key, front, &data[range]);
         }
@@ -164,21 +169,31 @@ impl Engine {
         }
     }
 
-    /// Errors, parts of split requests, greetings.
+    /// Errors, parts of split requests, parts that were sent again, greetings.
     fn unusual(&mut self, key: Key<Backend>, front: InFlight, frame: &[u8]) {
+        self.wanders_no_more(&front.part, key);
+        let Some(b) = self.backends.get_mut(key) else { return };
+        // EXEC only says that a command was refused; why is what the node said of that command.
+        let refusal = match front.part.owner {
+            Owner::Client(..) if front.part.block => b.block_error.take(),
+            _ => None,
+        };
+        let refusal = refusal.filter(|_| frame.starts_with(b"-EXECABORT"));
         let verdict = match front.part.owner {
-            Owner::Client(..) | Owner::Gather(..) => redirect::verdict(frame),
+            Owner::Client(..) | Owner::Gather(..) => {
+                verdict_on(&front.part, refusal.as_deref().unwrap_or(frame))
+            }
             _ => Verdict::Reply,
         };
-        let Some(b) = self.backends.get_mut(key) else { return };
-        if verdict == Verdict::Reply
-            || (front.part.slot == NO_SLOT && !matches!(verdict, Verdict::Retry { .. }))
-        {
+        if verdict == Verdict::Reply {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
             return match front.part.owner {
                 Owner::Handshake(greeting) => self.greeting(key, greeting, frame),
-                Owner::Asking => {}
+                Owner::Step if resp::is_error(frame[0]) => {
+                    b.block_error.get_or_insert_with(|| frame.into());
+                }
+                Owner::Nobody | Owner::Step => {}
                 Owner::Listener(topic, on) => self.link_refused(key, topic, on, frame),
                 _ => self.answer(&front.part, frame),
             };
@@ -195,8 +210,15 @@ impl Engine {
 
     /// A greeting was answered.
     fn greeting(&mut self, key: Key<Backend>, greeting: Greeting, frame: &[u8]) {
-        // Without a password CLIENT SETNAME is what tells that the node wants one; other errors of it do not matter.
-        let matters = greeting != Greeting::Name || frame.starts_with(b"-NOAUTH");
+        // A node that is full says so to whatever came first, and closes; nothing was executed.
+        if frame.starts_with(b"-ERR max number of clients") {
+            let text = String::from_utf8_lossy(frame);
+            return self.lose_backend(key, Loss::Closed(text.trim_end().to_owned()));
+        }
+        // CLIENT SETNAME is what tells that the node wants a password where there is none, or nobody from outside; other
+        // errors of it do not matter.
+        let matters =
+            greeting != Greeting::Name || frame.starts_with(b"-NOAUTH") || frame.starts_with(b"-DENIED");
         if frame.first() == Some(&b'-') && matters {
             return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
         }
@@ -205,6 +227,11 @@ impl Engine {
             return;
         }
         debug_assert_eq!(b.state, State::Ready);
+        // From the connect timeout to the reply timeout, which may be the shorter one.
+        let due = self.now.after(b.patience);
+        self.timers.cancel(b.timer);
+        b.progress = self.now;
+        b.timer = self.timers.set(due, Alarm::Backend(key));
         let node = b.node;
         if let Some(n) = self.nodes.get_mut(node) {
             n.succeeded();
@@ -224,6 +251,9 @@ impl Engine {
         let Some(b) = self.backends.get_mut(key) else { return };
         b.progress = now;
         b.window.tidy();
+        if b.kind.dedicated && b.fifo.is_empty() {
+            return self.dedicated_settled(key);
+        }
         if b.retired && b.fifo.is_empty() {
             let node = b.node;
             self.drop_backend(key);
@@ -245,11 +275,25 @@ impl Engine {
 
     /// Takes a backend that has gone out of its node.
     pub(super) fn unlink(&mut self, b: &Backend, key: Key<Backend>) {
-        if let Some(n) = self.nodes.get_mut(b.node) {
-            let place = &mut n.shared[b.kind.index()];
-            if *place == key {
-                *place = Key::NONE;
-            }
+        let Some(n) = self.nodes.get_mut(b.node) else { return };
+        if b.kind.dedicated {
+            n.idle.retain(|k| *k != key);
+            return;
         }
+        let place = &mut n.shared[b.kind.index()];
+        if *place == key {
+            *place = Key::NONE;
+        }
+    }
+}
+
+/// What a node's answer to a part means; scripts can say anything.
+fn verdict_on<'a>(part: &Part, frame: &'a [u8]) -> Verdict<'a> {
+    match redirect::verdict(frame) {
+        Verdict::Reply => Verdict::Reply,
+        verdict => match command::by_id(part.command).name {
+            "eval" | "evalsha" | "fcall" => redirect::script_verdict(frame, part.slot),
+            _ => verdict,
+        },
     }
 }

@@ -4,6 +4,7 @@ use super::backend::{Backend, Kind, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
+use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
@@ -39,9 +40,13 @@ impl Engine {
     pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
         let command = match command::resolve(args) {
             Ok(command) => command,
-            Err(unknown) => return self.unknown(key, args, unknown),
+            Err(unknown) => {
+                self.spoil(key);
+                return self.unknown(key, args, unknown);
+            }
         };
         if !command::arity_ok(command, args.len()) {
+            self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
         let (stranger, subscriber) =
@@ -54,7 +59,10 @@ impl Engine {
                 return step;
             }
         }
-        let step = self.carry_out(key, command, args);
+        let step = match self.in_multi(key) && !Engine::leaves_queue(command) {
+            true => self.queue(key, command, args),
+            false => self.carry_out(key, command, args),
+        };
         self.counters.requests += u64::from(step == Step::Taken);
         step
     }
@@ -67,7 +75,9 @@ impl Engine {
             Class::Local(local) => self.local(key, command, local, args),
             Class::PubSub => self.pubsub(key, command, args),
             Class::Info => self.info(key, args),
-            Class::Blocking if !command::blocks(command, args) => self.whole(key, command, args),
+            Class::Blocking if command::blocks(command, args) => self.block(key, command, args),
+            Class::Blocking => self.whole(key, command, args),
+            Class::Transaction => self.transaction(key, command, args),
             Class::Refused(why) => self.refuse(key, |out| errors::refused(out, why)),
             _ => self.refuse(key, |out| errors::not_yet(out, command)),
         }
@@ -75,7 +85,7 @@ impl Engine {
 
     /// A request that goes to one node as it is.
     #[inline]
-    fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+    pub(super) fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command::slot_of(command, args) {
             Ok(slot) => self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame()),
             Err(error) => self.key_error(key, command, args, error),
@@ -109,7 +119,15 @@ impl Engine {
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         let owner = Owner::Client(key, sequence);
-        let part = Part { owner, born_us: self.now_us(), slot, command: command.id, attempts: 0, kind };
+        let part = Part {
+            owner,
+            born_us: self.now_us(),
+            slot,
+            command: command.id,
+            attempts: 0,
+            kind,
+            block: false,
+        };
         self.send(part, frame);
         Step::Taken
     }
@@ -127,8 +145,14 @@ impl Engine {
     /// Appends a part to a backend that exists.
     #[inline]
     pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {
+        if part.attempts != 0 {
+            self.wanders(&part, key);
+        }
         let Some(b) = self.backends.get_mut(key) else { return };
-        b.push(part, bytes, self.now);
+        match part.block {
+            false => b.push(part, bytes, self.now),
+            true => b.push_block(part, bytes, multi::commands_in(bytes), self.now),
+        }
         if b.timer == Key::NONE {
             b.timer = self.timers.set(self.now.after(b.patience), Alarm::Backend(key));
         }
@@ -140,7 +164,10 @@ impl Engine {
 
     /// The backend that a part should go to now, opened if need be.
     #[inline]
-    fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+    pub(super) fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+        if part.kind.dedicated {
+            return self.lease_for(part);
+        }
         if part.kind.replica && part.attempts == 0 {
             if let Some(backend) = self.replica_for(part) {
                 return Ok(backend);
@@ -181,7 +208,7 @@ impl Engine {
         Ok(self.open_backend(node, kind))
     }
 
-    fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
+    pub(super) fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
         let backend = Backend::new(node, kind, &self.config, self.now);
         let key = self.backends.insert(backend);
         let timer = self.timers.set(self.now.after(self.config.connect_timeout), Alarm::Backend(key));
@@ -190,7 +217,9 @@ impl Engine {
             b.timer = timer;
         }
         if let Some(n) = self.nodes.get_mut(node) {
-            n.shared[kind.index()] = key;
+            if !kind.dedicated {
+                n.shared[kind.index()] = key;
+            }
             self.effects.push(Effect::Connect(key, n.addr));
         }
         self.counters.backend_connects += 1;
@@ -208,7 +237,7 @@ impl Engine {
 
     /// Nobody serves the slot of a part.
     #[cold]
-    fn unserved(&mut self, part: Part) {
+    pub(super) fn unserved(&mut self, part: Part) {
         self.nobody_serves();
         let mut error = Vec::new();
         errors::unserved(&mut error, part.slot, self.nodes.known());

@@ -12,9 +12,9 @@ use std::time::Duration;
 use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::fan::Gather;
+use super::loss::Loss;
 use super::nodes::{Node, Nodes};
 use super::pubsub::Hub;
-use super::recover::Loss;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -254,6 +254,11 @@ impl Engine {
 
     /// Moves the clients whose reading shall go on to `keys`.
     pub fn take_ready(&mut self, keys: &mut Vec<Key<Client>>) {
+        for key in &self.ready {
+            if let Some(c) = self.clients.get_mut(*key) {
+                c.ready = false;
+            }
+        }
         keys.append(&mut self.ready);
     }
 
@@ -269,7 +274,7 @@ impl Engine {
 
     /// Puts a client on the ready list because its caller stopped reading it.
     pub fn read_again(&mut self, key: Key<Client>) {
-        self.ready.push(key);
+        self.make_ready(key);
     }
 
     /// Moves what the caller must do to `effects`, in order.
@@ -285,6 +290,7 @@ impl Engine {
         }
         self.hurry_demoted();
         self.settle_all();
+        self.fill_pools();
         for client in std::mem::take(&mut self.waiting) {
             if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
                 active.waiting = false;
@@ -307,19 +313,29 @@ impl Engine {
         self.clients.is_empty()
     }
 
-    /// Backends to nodes that own nothing any more: what waits there for a connect is routed anew at once, and what waits
+    /// Backends to nodes that have lost all they owned: what waits there for a connect is routed anew at once, and what waits
     /// for a reply is given up soon, as the node may have lost its slots because it is dead.
     fn hurry_demoted(&mut self) {
         for key in self.backends.keys() {
             let Some(b) = self.backends.get_mut(key) else { continue };
-            if b.kind.replica || self.nodes.is_primary(b.node) {
+            // A node that was removed may be back before its last reply was.
+            b.retired &= self.nodes.get(b.node).is_none_or(|n| !n.listed);
+            if b.kind.replica || !self.nodes.is_demoted(b.node) {
+                // What waits on a dedicated backend has a patience of its own.
+                if !b.kind.dedicated {
+                    b.patience = self.config.reply_timeout;
+                }
                 continue;
             }
             if b.state == State::Connecting {
                 self.lose_backend(key, Loss::Demoted);
                 continue;
             }
-            b.patience = b.patience.min(DEMOTED_PATIENCE);
+            if b.patience <= DEMOTED_PATIENCE {
+                // Its time runs already; the same topology comes again and again.
+                continue;
+            }
+            b.patience = DEMOTED_PATIENCE;
             b.progress = self.now;
             let due = self.now.after(b.patience);
             self.timers.cancel(b.timer);
@@ -329,12 +345,13 @@ impl Engine {
 
     /// Closes the backends of a node that the topology does not list, now or when their last part is answered.
     fn retire_node(&mut self, node: Key<Node>) {
-        let shared = self.nodes.get(node).map(|n| n.shared).unwrap_or_default();
-        for key in shared {
+        for key in self.backends.keys() {
             // Listeners are closed when nothing is carried by them any more.
-            let Some(b) = self.backends.get_mut(key).filter(|b| !b.kind.listener) else { continue };
+            let fits = |b: &&mut Backend| b.node == node && !b.kind.listener;
+            let Some(b) = self.backends.get_mut(key).filter(fits) else { continue };
             b.retired = true;
-            if b.fifo.is_empty() {
+            // One that is lent ends with its lease.
+            if b.fifo.is_empty() && b.user == Key::NONE {
                 self.drop_backend(key);
             }
         }
@@ -359,6 +376,16 @@ impl Engine {
             if !c.dirty {
                 c.dirty = true;
                 self.dirty_clients.push(key);
+            }
+        }
+    }
+
+    /// Puts a client on the ready list, once: each entry is a share of a turn.
+    pub(super) fn make_ready(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            if !c.ready {
+                c.ready = true;
+                self.ready.push(key);
             }
         }
     }

@@ -26,6 +26,17 @@ pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
     say(out, format_args!("ERR '{name}' is not supported by this version of the proxy"));
 }
 
+/// A command that is not carried out inside MULTI.
+pub fn not_in_multi(out: &mut Vec<u8>, command: &'static Command) {
+    let name = command::full_name(command.id);
+    say(
+        out,
+        format_args!(
+            "ERR '{name}' is not supported inside MULTI: it concerns more than one node, or the proxy itself"
+        ),
+    );
+}
+
 /// Nobody serves the slot, as a whole frame; the first half is a server's text.
 pub fn unserved(out: &mut Vec<u8>, slot: u16, known: bool) {
     match (known, slot) {
@@ -57,6 +68,17 @@ pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
             format_args!("-CLUSTERDOWN No node of slot {slot} could be reached within {waited} ms\r\n"),
         ),
     }
+}
+
+/// A part that was sent from node to node until time ran out, as a whole frame.
+pub fn redirected(out: &mut Vec<u8>, slot: u16, waited: Duration) {
+    let waited = waited.as_millis();
+    say(
+        out,
+        format_args!(
+            "-CLUSTERDOWN No node has accepted slot {slot} within {waited} ms, each names another\r\n"
+        ),
+    );
 }
 
 /// A backend could not be used because of the proxy's own configuration, as a whole frame.

@@ -17,7 +17,8 @@ use crate::resp::{self, encode, Args};
 pub struct Gather {
     /// Whose request.
     pub client: Key<Client>,
-    sequence: Sequence,
+    /// Which of the client's requests.
+    pub sequence: Sequence,
     merge: Split,
     /// Parts that have not been answered.
     missing: usize,
@@ -46,7 +47,7 @@ impl Gather {
     /// Takes in the reply of part `index`. True when it was the last one missing.
     fn take(&mut self, index: u16, reply: &[u8]) -> bool {
         self.missing -= 1;
-        if reply.first() == Some(&b'-') {
+        if reply.first().is_some_and(|b| resp::is_error(*b)) {
             self.error.get_or_insert_with(|| reply.to_vec());
         } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
             let mut error = Vec::new();
@@ -163,8 +164,15 @@ impl Engine {
             bytes.clear();
             encode_part(&mut bytes, row, split, args, group);
             let owner = Owner::Gather(gather, index as u16);
-            let part =
-                Part { owner, born_us: self.now_us(), slot: group[0].0, command: row.id, attempts: 0, kind };
+            let part = Part {
+                owner,
+                born_us: self.now_us(),
+                slot: group[0].0,
+                command: row.id,
+                attempts: 0,
+                kind,
+                block: false,
+            };
             self.send(part, &bytes);
         }
         self.scratch_part = bytes;

@@ -61,10 +61,13 @@ impl Engine {
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
         let (consumed, intake) = self.take_requests(key, data, &mut parser);
         self.put_parser(key, parser);
+        self.counters.client_bytes_in += consumed as u64;
         if intake == Intake::Paused {
             if let Some(c) = self.clients.get_mut(key) {
                 c.paused = true;
             }
+        } else if self.draining {
+            self.close_if_done(key);
         }
         (consumed, intake)
     }
@@ -113,7 +116,7 @@ impl Engine {
     /// Closes a client that wants nothing more and has everything it waited for.
     pub(super) fn close_if_done(&mut self, key: Key<Client>) {
         let draining = self.draining;
-        let ends = |c: &Client| c.closing || (draining && !c.paused);
+        let ends = |c: &Client| c.closing || (draining && !c.paused && !c.ready);
         let done = |c: &Client| ends(c) && c.settled() && c.output().is_empty();
         if self.clients.get(key).is_some_and(done) {
             self.close_client(key);
@@ -170,7 +173,7 @@ impl Engine {
                 return (if stop == Intake::Closed { data.len() } else { at }, stop);
             }
             if budget == 0 {
-                self.ready.push(key);
+                self.make_ready(key);
                 return (at, Intake::Paused);
             }
             budget -= 1;
@@ -203,17 +206,19 @@ impl Engine {
         }
         let Some(active) = c.active.as_deref() else {
             c.epoch = epoch;
+            c.barrier = false;
             return None;
         };
         if active.order.is_empty() {
             c.epoch = epoch;
+            c.barrier = false;
         }
         let full = active.order.len() >= MOST_IN_FLIGHT
             || active.order.pending_bytes() >= MOST_REQUEST_BYTES
             || active.backlog() >= MOST_BACKLOG;
         // A slot may have moved since its last request was sent: its order is kept by waiting for the replies.
         let moved = c.epoch != epoch;
-        (full || moved || !active.parked.is_empty()).then_some(Intake::Paused)
+        (full || moved || c.barrier || !active.parked.is_empty()).then_some(Intake::Paused)
     }
 
     /// Puts a paused client on the ready list when nothing stops it any more.
@@ -224,7 +229,7 @@ impl Engine {
         if !stopped && !barrier {
             c.paused = false;
             c.barrier = false;
-            self.ready.push(key);
+            self.make_ready(key);
         }
     }
 
@@ -277,6 +282,9 @@ impl Engine {
     /// Takes a client out; parts in flight become tombstones. False when it was gone before.
     fn remove_client(&mut self, key: Key<Client>) -> bool {
         let Some(mut c) = self.clients.remove(key) else { return false };
+        if let Some(lease) = c.lease.take() {
+            self.close_leased(&lease);
+        }
         self.timers.cancel(c.timer);
         if let Some(mut active) = c.active.take() {
             self.timers.cancel(active.parked_timer);

@@ -11,12 +11,15 @@
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
-//! | `recover` | redirects, waiting parts, lost backends |
+//! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `fan` | commands split by slot and merged |
+//! | `multi` | transactions |
+//! | `lease`, `blocking` | backends lent to one client; commands that wait |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
 //! | `session`, `info`, `errors` | what the proxy answers itself |
 
 mod backend;
+mod blocking;
 mod client;
 mod deliver;
 mod dispatch;
@@ -25,6 +28,9 @@ mod errors;
 mod fan;
 mod info;
 mod intake;
+mod lease;
+mod loss;
+mod multi;
 mod nodes;
 mod order;
 mod part;

@@ -1,6 +1,7 @@
 //! The nodes that this worker knows, and which of them serves which slot.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,8 +24,12 @@ pub struct Node {
     pub name: String,
     /// Shared backends by [`Kind::index`]; [`Key::NONE`] where there is none.
     pub shared: [Key<Backend>; Kind::COUNT],
+    /// Dedicated backends that are lent to nobody.
+    pub idle: Vec<Key<Backend>>,
     /// Whether the present topology lists it.
     pub listed: bool,
+    /// Whether it owned slots before the present topology.
+    owned: bool,
     /// Failed connects in a row.
     failures: u32,
     /// No new connect before this time.
@@ -34,7 +39,8 @@ pub struct Node {
 impl Node {
     fn new(addr: SocketAddr, name: String) -> Self {
         let shared = [Key::NONE; Kind::COUNT];
-        Node { addr, name, shared, listed: false, failures: 0, closed_until: Time::default() }
+        let closed_until = Time::default();
+        Node { addr, name, shared, idle: Vec::new(), listed: false, owned: false, failures: 0, closed_until }
     }
 
     /// How long until a connect may be tried; `None` when it may now.
@@ -147,6 +153,11 @@ impl Nodes {
         self.shards.iter().map(|s| s.primary)
     }
 
+    /// Whether `node` owned slots once and owns none now. One that is about to get its first has not lost any.
+    pub fn is_demoted(&self, node: Key<Node>) -> bool {
+        self.nodes.get(node).is_some_and(|n| n.owned) && !self.is_primary(node)
+    }
+
     /// Who owns `slot`.
     #[inline]
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
@@ -204,6 +215,11 @@ impl Nodes {
     /// Takes over a published topology. Returns the nodes that it does not list.
     pub fn replace(&mut self, map: &SlotMap) -> Vec<Key<Node>> {
         let keys: Vec<Key<Node>> = map.nodes.iter().map(|n| self.at(n.addr, &n.name)).collect();
+        for (key, info) in keys.iter().zip(&map.nodes) {
+            if let Some(n) = self.nodes.get_mut(*key) {
+                n.name.clone_from(&info.name);
+            }
+        }
         for node in self.nodes.keys() {
             if let Some(n) = self.nodes.get_mut(node) {
                 n.listed = keys.contains(&node);
@@ -217,7 +233,11 @@ impl Nodes {
         let shards: Vec<Shard> = map.shards.iter().map(shard).collect();
         // The same topology may come again, to undo what a MOVED of a confused node did.
         if shards != self.shards || map.slots != self.slots {
-            self.shards = shards;
+            for shard in mem::replace(&mut self.shards, shards) {
+                if let Some(n) = self.nodes.get_mut(shard.primary) {
+                    n.owned = true;
+                }
+            }
             self.slots.clone_from(&map.slots);
             self.slots.resize(SLOTS, NO_SHARD);
             self.epoch = self.epoch.wrapping_add(1);
@@ -228,7 +248,7 @@ impl Nodes {
 
     /// Forgets a node that is not listed and has no backends any more.
     pub fn forget(&mut self, key: Key<Node>) {
-        let unused = |n: &Node| !n.listed && n.shared.iter().all(|b| *b == Key::NONE);
+        let unused = |n: &Node| !n.listed && n.idle.is_empty() && n.shared.iter().all(|b| *b == Key::NONE);
         if !self.nodes.get(key).is_some_and(unused) || self.is_primary(key) {
             return;
         }

@@ -5,6 +5,11 @@ use std::collections::VecDeque;
 /// Number of one request of one client; counts up and wraps.
 pub type Sequence = u32;
 
+/// Whether request `a` came before request `b` of the same client; they are less than 2^31 requests apart.
+pub fn is_before(a: Sequence, b: Sequence) -> bool {
+    a != b && b.wrapping_sub(a) <= Sequence::MAX / 2
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// The reply has not come; the request is so many bytes long.

@@ -19,8 +19,10 @@ pub enum Owner {
     Gather(Key<Gather>, u16),
     /// The backend itself, for the greeting it sends on connect; the last reply opens it.
     Handshake(Greeting),
-    /// Nobody: the `+OK` of ASKING.
-    Asking,
+    /// Nobody: the `+OK` of ASKING or UNWATCH.
+    Nobody,
+    /// Nobody yet: the answer to a command inside a transaction, whose EXEC is the part.
+    Step,
     /// A topic that this backend is told to carry (true) or not to. [`Key::NONE`] for a PING.
     Listener(Key<Topic>, bool),
 }
@@ -53,6 +55,8 @@ pub struct Part {
     pub attempts: u8,
     /// What kind of backend it needs.
     pub kind: Kind,
+    /// It is a whole transaction, from MULTI to EXEC.
+    pub block: bool,
 }
 
 /// A part that was appended to a backend's window.

@@ -6,21 +6,21 @@
 //! read, and its later parts of the same slot wait behind them, so its commands to one key keep their order.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::backend::{Backend, Kind, State};
-use super::client::Client;
+use super::backend::{Backend, Kind};
+use super::client::{Client, Wandering};
+use super::dispatch::Unsent;
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::nodes::Node;
-use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
+use super::order::{self, Sequence};
+use super::part::{Owner, Part, NO_SLOT};
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
 use crate::cluster::{Redirect, RedirectKind};
-use crate::command::{self, Class, Command, Flags};
 use crate::resp::encode;
 
 /// Redirects of one part that are followed at once; further ones wait a little each.
@@ -35,55 +35,15 @@ const LONGEST_PAUSE_MS: u64 = 100;
 pub struct Parked {
     /// Which part.
     pub part: Part,
+    /// Of which request.
+    sequence: Sequence,
     /// Its request.
     bytes: Box<[u8]>,
     /// What to answer when time runs out: what a node said last, or nothing if none was reached.
     error: Option<Box<[u8]>>,
 }
 
-/// Why a backend was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// It could not be connected: this is the system's word.
-    Connect(String),
-    /// The connect or the handshake took too long.
-    ConnectTimeout,
-    /// It was still being connected when the node lost its slots.
-    Demoted,
-    /// It did not answer in time.
-    ReplyTimeout,
-    /// The connection was closed or reset: this is the system's word.
-    Closed(String),
-    /// It said something that makes no sense.
-    Protocol(String),
-    /// It did not accept a greeting, with this error.
-    Rejected(Greeting, Vec<u8>),
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Loss::Connect(why) => write!(f, "cannot connect: {why}"),
-            Loss::ConnectTimeout => f.write_str("connecting took too long"),
-            Loss::Demoted => f.write_str("it has no slots any more"),
-            Loss::ReplyTimeout => f.write_str("no reply in time"),
-            Loss::Closed(why) => f.write_str(why),
-            Loss::Protocol(why) => write!(f, "protocol error: {why}"),
-            Loss::Rejected(greeting, answer) => {
-                write!(f, "{greeting:?} refused: {}", String::from_utf8_lossy(answer).trim_end())
-            }
-        }
-    }
-}
-
 impl Engine {
-    /// The socket of a backend failed or was closed by the node.
-    pub fn backend_gone(&mut self, key: Key<Backend>, why: String) {
-        let Some(b) = self.backends.get(key) else { return };
-        let loss = if b.state == State::Connecting { Loss::Connect(why) } else { Loss::Closed(why) };
-        self.lose_backend(key, loss);
-    }
-
     /// A node answered that a part was not executed.
     pub(super) fn redirect(
         &mut self,
@@ -93,7 +53,25 @@ impl Engine {
         verdict: Verdict<'_>,
         error: &[u8],
     ) {
+        // Nobody is left whose order could be kept.
+        if self.client_of(&part).is_none_or(|k| self.clients.get(k).is_none()) {
+            return self.orphan(&part);
+        }
         part.attempts = part.attempts.saturating_add(1);
+        if let (Verdict::Redirect(target), NO_SLOT) = (verdict, part.slot) {
+            // The node has found a key where the proxy has not, see `KeyError::Unroutable`.
+            part.slot = target.slot;
+        }
+        if part.kind.dedicated {
+            return self.redirect_dedicated(from, part, request, verdict, error);
+        }
+        // ASKING holds for one command only, so a transaction waits until its slot has moved.
+        let verdict = match verdict {
+            Verdict::Redirect(target) if part.block && target.kind == RedirectKind::Ask => {
+                Verdict::Retry { refresh: false }
+            }
+            verdict => verdict,
+        };
         match verdict {
             Verdict::Redirect(target) if target.kind == RedirectKind::Moved => {
                 self.counters.moved += 1;
@@ -118,7 +96,12 @@ impl Engine {
                 if refresh {
                     self.effects.push(Effect::Refresh(Hint::Unserved));
                 }
-                self.park(part, request, Some(error));
+                if part.kind.replica && part.attempts == 1 {
+                    // The next try goes to the primary, which has no part in this replica's trouble.
+                    self.follow(part, request, error);
+                } else {
+                    self.park(part, request, Some(error));
+                }
             }
             Verdict::Reply => self.answer(&part, error),
         }
@@ -130,10 +113,13 @@ impl Engine {
             return self.give_up(&part, error);
         }
         let Some(key) = self.client_of(&part) else { return self.orphan(&part) };
+        let sequence = self.sequence_of(&part);
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else {
             return self.orphan(&part);
         };
-        active.parked.push_back(Parked { part, bytes: request.into(), error: error.map(Into::into) });
+        let parked = Parked { part, sequence, bytes: request.into(), error: error.map(Into::into) };
+        let older = active.parked.iter().rposition(|p| !order::is_before(sequence, p.sequence));
+        active.parked.insert(older.map_or(0, |i| i + 1), parked);
         self.note_waiting(key);
         self.set_parked_timer(key);
     }
@@ -170,50 +156,41 @@ impl Engine {
         }
     }
 
-    /// A backend's timer: its connect or its oldest part may have taken too long.
-    pub(super) fn backend_alarm(&mut self, key: Key<Backend>) {
-        let Some(b) = self.backends.get_mut(key) else { return };
-        b.timer = Key::NONE;
-        if b.state != State::Ready {
-            return self.lose_backend(key, Loss::ConnectTimeout);
-        }
-        if b.fifo.is_empty() {
-            return;
-        }
-        let due = b.progress.after(b.patience);
-        if due > self.now {
-            b.timer = self.timers.set(due, Alarm::Backend(key));
-        } else {
-            self.counters.reply_timeouts += 1;
-            self.lose_backend(key, Loss::ReplyTimeout);
-        }
-    }
-
-    /// Closes a backend and decides for each of its parts whether it is sent again or answered with an error.
-    pub(super) fn lose_backend(&mut self, key: Key<Backend>, loss: Loss) {
-        let Some(mut b) = self.backends.remove(key) else { return };
-        self.timers.cancel(b.timer);
-        self.unlink(&b, key);
-        self.counters.backend_failures += 1;
-        self.effects.push(Effect::CloseBackend(key));
-        let name = self.node_lost(b.node, &b, &loss);
-        for InFlight { part, len } in mem::take(&mut b.fifo) {
-            let written = b.window.front_written(len as usize);
-            self.rescue(part, b.window.front(len as usize), written, &name, &loss);
-            b.window.acknowledge(len as usize);
-        }
-        if b.kind.listener {
-            self.listener_gone(key, b.node);
-        }
-        self.nodes.forget(b.node);
-    }
-
     /// Gives a reply to whoever waits for a part.
     pub(super) fn answer(&mut self, part: &Part, frame: &[u8]) {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
-            Owner::Handshake(_) | Owner::Asking | Owner::Listener(..) => {}
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => {}
+        }
+    }
+
+    /// A node let go of a part on a dedicated backend. A blocked client goes where the slot is; a transaction is answered
+    /// as if a watched key had changed, because at the slot's new node nobody watches.
+    fn redirect_dedicated(
+        &mut self,
+        from: Key<Node>,
+        mut part: Part,
+        request: &[u8],
+        verdict: Verdict<'_>,
+        error: &[u8],
+    ) {
+        if let Verdict::Redirect(target) = verdict {
+            self.effects.push(Effect::Refresh(Hint::Moved(target.slot)));
+            if let (RedirectKind::Moved, Some(node)) = (target.kind, self.target_node(from, &target)) {
+                self.counters.moved += 1;
+                self.nodes.correct(target.slot, node);
+            }
+        }
+        if part.block {
+            return self.answer_null_array(&part);
+        }
+        if let Some(request) = self.reissue(&mut part, request) {
+            let moved = matches!(verdict, Verdict::Redirect(target) if target.kind == RedirectKind::Moved);
+            match moved && part.attempts <= QUICK_REDIRECTS {
+                true => self.send(part, &request),
+                false => self.park(part, &request, Some(error)),
+            }
         }
     }
 
@@ -222,8 +199,21 @@ impl Engine {
         if part.attempts > QUICK_REDIRECTS || self.waits_behind(&part) {
             self.park(part, request, Some(error));
         } else {
-            self.send(part, request);
+            self.send_again(part, request, Some(error));
         }
+    }
+
+    /// Sends a part again, of which a node has said `error`. False when it has to wait.
+    fn send_again(&mut self, part: Part, bytes: &[u8], error: Option<&[u8]>) -> bool {
+        match self.backend_for(&part) {
+            Ok(backend) if !self.overtakes(&part, backend) => self.push(backend, part, bytes),
+            Err(Unsent::Unserved) => self.unserved(part),
+            _ => {
+                self.park(part, bytes, error);
+                return false;
+            }
+        }
+        true
     }
 
     /// ASKING and the part, back to back.
@@ -232,10 +222,12 @@ impl Engine {
             return self.park(part, request, Some(error));
         }
         match self.shared_backend(node, Kind { replica: false, ..part.kind }) {
+            Ok(backend) if self.overtakes(&part, backend) => self.park(part, request, Some(error)),
             Ok(backend) => {
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
-                self.push(backend, Part { owner: Owner::Asking, slot: NO_SLOT, ..part }, &asking);
+                let swallowed = Part { owner: Owner::Nobody, slot: NO_SLOT, attempts: 0, ..part };
+                self.push(backend, swallowed, &asking);
                 self.push(backend, part, request);
             }
             Err(_) => self.park(part, request, Some(error)),
@@ -243,26 +235,19 @@ impl Engine {
     }
 
     fn retry(&mut self, key: Key<Client>, parked: Parked, held: &mut Vec<u16>) {
-        let Parked { part, bytes, error } = parked;
+        let Parked { part, sequence, bytes, error } = parked;
         if self.clients.get(key).is_none() {
             return self.orphan(&part);
         }
         if self.age(&part) >= self.config.retry_timeout {
             return self.give_up(&part, error.as_deref());
         }
-        let before = self.parked_len(key);
-        if !held.contains(&part.slot) {
-            self.send(part, &bytes);
-        } else if let Some(parked) = self.parked_of(key) {
-            parked.push_back(Parked { part, bytes, error });
-            return;
-        }
-        // `send` may have parked it again, and does not know what a node said of it before.
-        if self.parked_len(key) > before {
-            held.push(part.slot);
-            if let Some(p) = self.parked_of(key).and_then(|p| p.back_mut()) {
-                p.error = error;
+        if held.contains(&part.slot) {
+            if let Some(parked) = self.parked_of(key) {
+                parked.push_back(Parked { part, sequence, bytes, error });
             }
+        } else if !self.send_again(part, &bytes, error.as_deref()) {
+            held.push(part.slot);
         }
     }
 
@@ -270,33 +255,82 @@ impl Engine {
         self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()).map(|a| &mut a.parked)
     }
 
-    fn parked_len(&mut self, key: Key<Client>) -> usize {
-        self.parked_of(key).map_or(0, |p| p.len())
-    }
-
     fn set_parked_timer(&mut self, key: Key<Client>) {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
         if active.parked.is_empty() || active.parked_timer != Key::NONE {
             return;
         }
-        let full = (FIRST_PAUSE_MS << active.parked_tries.min(10)).min(LONGEST_PAUSE_MS);
+        // A part that is sent each time and comes back each time waits longer, too.
+        let sent = active.parked.front().map_or(0, |p| u32::from(p.part.attempts.saturating_sub(1)));
+        let tries = active.parked_tries.max(sent);
+        let full = (FIRST_PAUSE_MS << tries.min(10)).min(LONGEST_PAUSE_MS);
         active.parked_tries = active.parked_tries.saturating_add(1);
         let pause = full / 2 + self.random.below(full / 2 + 1);
         active.parked_timer =
             self.timers.set(self.now.after(Duration::from_millis(pause.max(1))), Alarm::Parked(key));
     }
 
-    /// Whether the part's client has parked a part of the same slot, which must go first.
+    /// Whether the part's client has parked an older part of the same slot, which must go first.
     fn waits_behind(&mut self, part: &Part) -> bool {
         let Some(key) = self.client_of(part) else { return false };
-        self.parked_of(key).is_some_and(|p| p.iter().any(|p| p.part.slot == part.slot))
+        let sequence = self.sequence_of(part);
+        let ahead = |p: &Parked| p.part.slot == part.slot && order::is_before(p.sequence, sequence);
+        self.parked_of(key).is_some_and(|p| p.iter().any(ahead))
     }
 
-    fn client_of(&self, part: &Part) -> Option<Key<Client>> {
+    fn sequence_of(&self, part: &Part) -> Sequence {
+        match part.owner {
+            Owner::Client(_, sequence) => sequence,
+            Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => 0,
+        }
+    }
+
+    /// Whether the part's client has an older part of the same slot, sent again before, at another backend: sent to
+    /// `backend` now, this one might be executed first.
+    pub(super) fn overtakes(&self, part: &Part, backend: Key<Backend>) -> bool {
+        let active = self.client_of(part).and_then(|k| self.clients.get(k)).and_then(|c| c.active.as_deref());
+        let Some(active) = active.filter(|a| part.slot != NO_SLOT && !a.wandering.is_empty()) else {
+            return false;
+        };
+        let sequence = self.sequence_of(part);
+        let ahead = |w: &Wandering| {
+            w.slot == part.slot && w.backend != backend && order::is_before(w.sequence, sequence)
+        };
+        active.wandering.iter().any(ahead)
+    }
+
+    /// A part is sent again, to `backend`.
+    #[cold]
+    pub(super) fn wanders(&mut self, part: &Part, backend: Key<Backend>) {
+        let sequence = self.sequence_of(part);
+        if let Some(wandering) = self.wandering_of(part) {
+            wandering.push(Wandering { slot: part.slot, sequence, backend });
+        }
+    }
+
+    /// A part left `backend`: answered, redirected or lost.
+    pub(super) fn wanders_no_more(&mut self, part: &Part, backend: Key<Backend>) {
+        if part.attempts == 0 {
+            return;
+        }
+        let was = Wandering { slot: part.slot, sequence: self.sequence_of(part), backend };
+        let Some(wandering) = self.wandering_of(part) else { return };
+        if let Some(i) = wandering.iter().position(|w| *w == was) {
+            wandering.remove(i);
+        }
+    }
+
+    fn wandering_of(&mut self, part: &Part) -> Option<&mut Vec<Wandering>> {
+        let key = self.client_of(part)?;
+        self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()).map(|a| &mut a.wandering)
+    }
+
+    pub(super) fn client_of(&self, part: &Part) -> Option<Key<Client>> {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Asking | Owner::Listener(..) => None,
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => None,
         }
     }
 
@@ -309,6 +343,10 @@ impl Engine {
         self.counters.proxy_errors += 1;
         let mut text = Vec::new();
         match error {
+            // A redirect means nothing to a client that knows one server only.
+            Some(error) if matches!(redirect::verdict(error), Verdict::Redirect(_)) => {
+                errors::redirected(&mut text, part.slot, self.age(part));
+            }
             Some(error) => text.extend_from_slice(error),
             None => errors::gave_up(&mut text, part.slot, self.age(part)),
         }
@@ -317,49 +355,6 @@ impl Engine {
 
     fn age(&self, part: &Part) -> Duration {
         Duration::from_micros(u64::from(self.now_us().wrapping_sub(part.born_us)))
-    }
-
-    /// A part of a lost backend.
-    fn rescue(&mut self, mut part: Part, request: &[u8], written: bool, node: &str, loss: &Loss) {
-        if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
-            return;
-        }
-        let mut text = Vec::new();
-        match loss {
-            Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
-                errors::misconfigured(&mut text, node, answer);
-            }
-            _ if !written || may_repeat(command::by_id(part.command)) => {
-                self.counters.retries += 1;
-                part.attempts = part.attempts.saturating_add(1);
-                return self.park(part, request, None);
-            }
-            Loss::ReplyTimeout => errors::outcome_unknown(&mut text, node, "took too long"),
-            _ => errors::outcome_unknown(&mut text, node, "was lost"),
-        }
-        self.counters.proxy_errors += 1;
-        self.answer(&part, &text);
-    }
-
-    /// Logs the loss of a backend, makes its node wait before the next connect where that failed, and asks for the
-    /// topology. Returns the node's name.
-    fn node_lost(&mut self, node: Key<Node>, b: &Backend, loss: &Loss) -> String {
-        let Some(n) = self.nodes.get_mut(node) else { return String::new() };
-        let (name, addr, again) = (n.name.clone(), n.addr, n.is_failing());
-        if b.state != State::Ready {
-            n.failed(self.now, &mut self.random);
-        }
-        match loss {
-            Loss::Rejected(Greeting::Auth, answer) => {
-                let answer = String::from_utf8_lossy(answer);
-                log::error!("node {name} does not accept the proxy's -password: {}", answer.trim_end());
-            }
-            _ if b.retired => log::info!("connection to removed node {name} closed: {loss}"),
-            _ if again => log::debug!("node {name} still lost: {loss}"),
-            _ => log::warn!("node {name} lost with {} parts in flight: {loss}", b.fifo.len()),
-        }
-        self.effects.push(Effect::Refresh(Hint::NodeLost(addr)));
-        name
     }
 
     /// The node that a redirect points to; `None` for a host name that is not known yet.
@@ -377,10 +372,4 @@ impl Engine {
             Err(_) => self.nodes.named(target.host, target.port),
         }
     }
-}
-
-/// Whether executing a command twice is as good as once: it only reads, or asks a node about itself.
-fn may_repeat(command: &Command) -> bool {
-    let asks = matches!(command.class, Class::AnyPrimary | Class::Info) && !command.flags.has(Flags::WRITE);
-    command.flags.has(Flags::READONLY) || asks
 }

@@ -25,8 +25,36 @@ pub fn verdict(frame: &[u8]) -> Verdict<'_> {
         b"MOVED" | b"ASK" => parse_redirect(frame).map_or(Verdict::Reply, Verdict::Redirect),
         b"TRYAGAIN" | b"LOADING" => Verdict::Retry { refresh: false },
         b"CLUSTERDOWN" | b"MASTERDOWN" | b"READONLY" => Verdict::Retry { refresh: true },
+        // Said to a blocked client when its primary becomes a replica; CLIENT UNBLOCK has the same code.
+        b"UNBLOCKED" if text.starts_with(b"UNBLOCKED force unblock") => Verdict::Retry { refresh: true },
         _ => Verdict::Reply,
     }
+}
+
+/// As [`verdict`], for a script whose keys are in `slot`: it can make any error itself, after it has written. Only what a
+/// server says before it runs a script, word for word, says "not executed".
+pub fn script_verdict(frame: &[u8], slot: u16) -> Verdict<'_> {
+    match verdict(frame) {
+        Verdict::Redirect(target) if target.slot != slot => Verdict::Reply,
+        Verdict::Retry { .. } if !is_servers_own(frame) => Verdict::Reply,
+        verdict => verdict,
+    }
+}
+
+/// Texts of Redis 7 and Valkey 8 (`shared` objects of `createSharedObjects`, `clusterRedirectClient`). An error of a
+/// command that a script has called ends in the name of the script.
+fn is_servers_own(frame: &[u8]) -> bool {
+    const TEXTS: [&[u8]; 7] = [
+        b"-TRYAGAIN Multiple keys request during rehashing of slot",
+        b"-CLUSTERDOWN Hash slot not served",
+        b"-CLUSTERDOWN The cluster is down",
+        b"-MASTERDOWN Link with MASTER is down",
+        b"-READONLY You can't write against a read only replica",
+        b"-LOADING Redis is loading the dataset in memory",
+        b"-LOADING Valkey is loading the dataset in memory",
+    ];
+    let in_script = memchr::memmem::find(frame, b" script: ").is_some();
+    !in_script && TEXTS.iter().any(|text| frame.starts_with(text))
 }
 
 #[cfg(test)]

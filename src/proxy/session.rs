@@ -14,8 +14,9 @@ const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user
 const NO_PASSWORD_SET: &[u8] =
     b"ERR AUTH <password> called without any password configured for the default user. \
 Are you sure your configuration is correct?";
-const HELLO_NO_AUTH: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-<proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+const HELLO_NO_AUTH: &[u8] =
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
 same time";
 const BAD_NAME: &[u8] = b"ERR Client names cannot contain spaces, newlines or special characters.";
 const NOT_AN_INTEGER: &[u8] = b"ERR value is not an integer or out of range";
@@ -81,6 +82,7 @@ impl Engine {
         if self.must_wait(key) {
             return Step::Wait;
         }
+        self.leave_transaction(key);
         let stranger = !self.config.password.is_empty();
         self.leave_all(key);
         if let Some(c) = self.clients.get_mut(key) {

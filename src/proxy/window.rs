@@ -10,7 +10,7 @@
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// Capacity above which an empty window gives its memory back.
-const KEEP_BYTES: usize = 256 * 1024;
+const KEEP_BYTES: usize = 1024 * 1024;
 
 /// The bytes sent to one node and not yet answered, and those not yet sent.
 #[derive(Debug, Default)]
@@ -61,6 +61,11 @@ impl Window {
     /// How many bytes are not answered.
     pub fn unanswered(&self) -> usize {
         self.bytes.len() - self.acknowledged
+    }
+
+    /// How many bytes were written and not answered.
+    pub fn awaited(&self) -> usize {
+        self.written - self.acknowledged
     }
 
     /// Whether the oldest unanswered part, `len` bytes long, was written to its end.

@@ -51,6 +51,19 @@ fn fifty_clients_are_spread_evenly_too() {
     assert!(shares.iter().all(|s| *s <= 12.5 * 1.25), "{shares:?}");
 }
 
+/// Who leaves while others come takes nobody's place and leaves no trace in the count that `-max-clients` is held to.
+#[test]
+fn clients_that_come_and_go_are_counted_out() {
+    let proxy = Proxy::with_admin(&fixture().cluster, &["-max-procs", "4"]);
+    for _ in 0..100 {
+        let mut clients = crowd(proxy.port, 20);
+        clients.iter_mut().for_each(|c| assert_eq!(c.line("PING"), b"+PONG\r\n"));
+    }
+    wait_until("nobody is counted", Duration::from_secs(10), || {
+        clients_by_worker(&proxy).iter().sum::<f64>() == 0.0
+    });
+}
+
 #[test]
 fn an_idle_client_costs_less_than_1_kib() {
     let proxy = Proxy::start(&fixture().cluster, &["-max-procs", "1"]);

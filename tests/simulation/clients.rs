@@ -1,6 +1,6 @@
 //! Fake clients: what they say, in how many pieces, how they read, and how they leave.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::history::Kind;
 use super::oracle::{Fate, Op, What};
@@ -246,7 +246,7 @@ impl World {
         let no = c.next_no;
         c.next_no += 1;
         let floors = self.oracle.floors(keys);
-        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors }
+        Op { client, no, what, resp3: c.resp3, replica: c.replica, floors, sent_at: self.now }
     }
 
     /// Something after which the proxy closes the connection.
@@ -402,6 +402,11 @@ impl World {
                 keys.push(key);
             }
         }
+        if self.mix.gentle {
+            // A slot may be torn between two nodes for longer than a command with several keys of it waits.
+            let mut tags = BTreeSet::new();
+            keys.retain(|k| tags.insert(self.oracle.keys[*k].tag));
+        }
         match self.dice.below(3) {
             0 if registers > 0 => self.compose_mset(client, &keys),
             1 if registers > 0 => self.compose_delete(client, keys),
@@ -442,7 +447,7 @@ impl World {
         tags.sort_unstable();
         tags.dedup();
         let mut marks = Vec::new();
-        if self.dice.coin() {
+        if self.dice.coin() && !self.mix.gentle {
             for tag in tags {
                 let mark = self.oracle.token(client, no, None);
                 args.push(format!("{{h{tag}}}x{mark}"));

@@ -35,6 +35,9 @@ pub struct FakeSlot {
     /// Who owned it before; nodes with old views still say so.
     pub before: usize,
     pub moving: Option<Moving>,
+    /// The node that executes its commands, and those that did before.
+    executor: usize,
+    executors: BTreeSet<usize>,
 }
 
 /// A slot on its way to another shard.
@@ -67,14 +70,40 @@ impl Cluster {
         let slot = |tag: usize| command::slot(format!("{{h{tag}}}").as_bytes());
         let slots = (0..mix.tags).map(|tag| {
             let owner = home(slot(tag), mix.shards);
-            FakeSlot { slot: slot(tag), owner, before: owner, moving: None }
+            let executor = shards[owner].primary;
+            FakeSlot {
+                slot: slot(tag),
+                owner,
+                before: owner,
+                moving: None,
+                executor,
+                executors: BTreeSet::new(),
+            }
         });
-        Cluster { slots: slots.collect(), nodes, shards, names: mix.names }
+        let slots = slots.collect();
+        Cluster { slots, nodes, shards, names: mix.names }
     }
 
     /// The node that executes commands for a slot.
     pub fn primary_of(&self, tag: usize) -> usize {
         self.shards[self.slots[tag].owner].primary
+    }
+
+    /// Hash tags whose commands are executed again by a node that has refused them in between.
+    pub fn returned(&mut self) -> Vec<usize> {
+        let mut tags = Vec::new();
+        for tag in 0..self.slots.len() {
+            let now = self.primary_of(tag);
+            let slot = &mut self.slots[tag];
+            let before = std::mem::replace(&mut slot.executor, now);
+            if before != now {
+                slot.executors.insert(before);
+                if slot.executors.contains(&now) {
+                    tags.push(tag);
+                }
+            }
+        }
+        tags
     }
 
     pub fn is_primary(&self, node: usize) -> bool {

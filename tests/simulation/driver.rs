@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    fn pump(&mut self, conn: usize) {
+    pub fn pump(&mut self, conn: usize) {
         for _ in 0..READS_PER_TURN {
             let c = &self.conns[conn];
             if !c.open || !c.connected || !c.readable || c.paused {
@@ -333,6 +333,9 @@ impl World {
     fn check_caps(&self) {
         let held = self.engine.holdings();
         let config = &self.mix.config;
+        // One for each backend; idle and parked parts of each client; the drain timeout.
+        let timers = held.backends + 2 * held.clients + 1;
+        assert!(held.timers <= timers, "timers for nothing: {held:?}");
         // What comes last may be one merged reply, or a run of them out of one read.
         let last = (8 * self.totals.largest_reply).max(65_536) + 1000;
         assert!(

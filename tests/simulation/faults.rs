@@ -39,6 +39,13 @@ impl World {
         }
     }
 
+    /// Somebody else executes commands for a slot.
+    fn owners_changed(&mut self) {
+        for tag in self.cluster.returned() {
+            self.oracle.disorder(tag, self.now);
+        }
+    }
+
     /// The engine believes that the topology has changed.
     pub fn hint(&mut self) {
         if !self.asking {
@@ -54,16 +61,18 @@ impl World {
         let shard = self.dice.below(self.cluster.shards.len());
         let tag = self.dice.below(self.cluster.slots.len());
         let mix = &self.mix;
+        let gentle = mix.gentle;
         let (stalls, failovers, migrations, sick) = (mix.stalls, mix.failovers, mix.migrations, mix.sick > 0);
         match self.dice.below(10) {
-            0 if failovers => self.kill(node),
-            1 if failovers => self.kill(self.cluster.shards[shard].primary),
+            0 if failovers && !gentle => self.kill(node),
+            1 if failovers && !gentle => self.kill(self.cluster.shards[shard].primary),
             2 if failovers => self.promote(shard),
             3 if stalls => self.stall(node),
             4 | 5 if migrations => self.start_migration(tag, shard),
             6 if migrations => {
                 self.note(format_args!("tag {tag} is given to shard {shard}"));
                 self.cluster.give(tag, shard);
+                self.owners_changed();
             }
             7 if stalls => {
                 self.note(format_args!("node {node} is silent"));
@@ -75,7 +84,8 @@ impl World {
                 self.cluster.nodes[node].rejects_auth = true;
                 self.plan_between(10_000, 500_000, Event::Audible(node));
             }
-            n => self.touch_a_conn(n),
+            n if !gentle => self.touch_a_conn(n),
+            _ => {}
         }
     }
 
@@ -132,6 +142,7 @@ impl World {
     fn promote(&mut self, shard: usize) {
         let crashed = !self.cluster.nodes[self.cluster.shards[shard].primary].up;
         let done = !self.healed && self.cluster.promote(shard);
+        self.owners_changed();
         let primary = self.cluster.shards[shard].primary;
         self.note(format_args!("shard {shard}: failover {done}, now {primary}"));
         if done && crashed && self.mix.lossy {
@@ -185,12 +196,14 @@ impl World {
         match rest.next() {
             Some(key) => {
                 moving.moved.insert(key);
-                self.plan_between(100, 60_000, Event::Migrate(tag));
+                let longest = if self.mix.gentle { 3_000_000 } else { 60_000 };
+                self.plan_between(100, longest, Event::Migrate(tag));
             }
             None => {
                 let to = moving.to;
                 self.note(format_args!("tag {tag} has moved to shard {to}"));
                 self.cluster.give(tag, to);
+                self.owners_changed();
             }
         }
     }
@@ -201,6 +214,8 @@ impl World {
         self.healed = true;
         let mix = &mut self.mix;
         (mix.connect_faults, mix.bounce, mix.sick, mix.redirect_games) = (0, 0, 0, false);
+        // A network slower than the timeouts is a fault too.
+        (mix.delay_us, mix.think_us) = (mix.delay_us.min(1000), mix.think_us.min(1000));
         for node in 0..self.cluster.nodes.len() {
             let n = &mut self.cluster.nodes[node];
             (n.up, n.loading, n.silent, n.rejects_auth) = (true, false, false, false);
@@ -220,6 +235,7 @@ impl World {
                 self.client_input(client);
             }
         }
+        self.owners_changed();
         // The topology thread asks from time to time anyway.
         self.plan(100_000, Event::Ask);
     }

@@ -29,6 +29,8 @@ pub struct Mix {
     pub cap: usize,
     /// Most events taken in one turn.
     pub events_per_turn: usize,
+    /// Only what an operator plans: slots move, replicas take over. No client may see an error.
+    pub gentle: bool,
     /// Time between two faults, microseconds; 0 for none.
     pub fault_us: u64,
     pub connect_faults: usize,
@@ -61,7 +63,8 @@ impl Mix {
         let on = |dice: &mut Dice, level: usize| harsh >= level && dice.coin();
         let lossy = harsh >= 2 && dice.chance(150);
         let names = dice.chance(300);
-        Mix {
+        let mut mix = Mix {
+            gentle: false,
             shards: dice.between(3, 6),
             replicas: dice.between(0, 2),
             tags: dice.between(3, 10),
@@ -91,7 +94,23 @@ impl Mix {
             mistakes: *dice.pick(&[0, 5, 30]),
             publish_always: dice.coin(),
             config: config(dice, harsh == 0),
+        };
+        if dice.chance(150) {
+            mix.calm_down();
         }
+        mix
+    }
+
+    fn calm_down(&mut self) {
+        (self.gentle, self.migrations, self.failovers, self.lossy) = (true, true, true, false);
+        (self.connect_faults, self.bounce, self.sick, self.stalls) = (0, 0, 0, false);
+        self.redirect_games = false;
+        self.fault_us = 150_000;
+        (self.delay_us, self.think_us) = (self.delay_us.min(1000), self.think_us.min(2000));
+        self.cap = self.cap.max(5000);
+        self.config.connect_timeout = Duration::from_secs(3);
+        self.config.reply_timeout = Duration::from_secs(3);
+        self.config.retry_timeout = Duration::from_secs(1);
     }
 
     /// Whether a read may be answered by a replica although the client did not ask for that.

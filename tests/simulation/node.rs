@@ -3,7 +3,7 @@
 use super::history::{token_of, Entry};
 use super::stream::{End, Item};
 use super::wire;
-use super::world::{Dir, Event, World};
+use super::world::{Dir, World};
 
 /// What a node remembers of a connection.
 #[derive(Debug, Default)]
@@ -121,11 +121,11 @@ impl World {
         assert!(names.iter().all(|n| tag_of(n) == tag), "keys of several slots in {}", shown(args));
         let keys: Vec<Option<usize>> = names.iter().map(|n| self.oracle.key_named(n)).collect();
         if self.cluster.nodes[node].loading {
-            self.oracle.bounce(args);
+            self.oracle.bounce(args, self.now);
             return format!("-{}\r\n", BOUNCES[2]).into_bytes();
         }
         if self.dice.chance(self.mix.bounce) {
-            self.oracle.bounce(args);
+            self.oracle.bounce(args, self.now);
             self.totals.bounces += 1;
             return format!("-{}\r\n", self.dice.pick(BOUNCES)).into_bytes();
         }
@@ -133,6 +133,8 @@ impl World {
         let (shard, session) = (self.cluster.nodes[node].shard, &self.conns[conn].session);
         let resp3 = session.resp3;
         if self.dice.chance(20 * usize::from(self.mix.redirect_games)) {
+            // The next command may be executed by this very node.
+            self.oracle.bounce(args, self.now);
             return self.game(node, tag);
         }
         if session.readonly
@@ -166,7 +168,7 @@ impl World {
             None => return Some(self.redirect("MOVED", node, tag, slot.owner)),
             Some(moving) => {
                 let target = is_primary && moving.to == shard;
-                if !owner && !(target && asking) {
+                if !(owner || target && asking) {
                     return Some(self.redirect("MOVED", node, tag, slot.owner));
                 }
                 let exists = |k: &Option<usize>| {
@@ -178,7 +180,7 @@ impl World {
         let all = here.iter().all(|h| *h);
         let torn = keys.len() > 1 && !all && (!owner || here.iter().any(|h| *h));
         if torn {
-            self.oracle.bounce(args);
+            self.oracle.bounce(args, self.now);
             return Some(format!("-{}\r\n", BOUNCES[0]).into_bytes());
         }
         if owner && !all {
@@ -310,7 +312,12 @@ impl World {
             self.conns[conn].up.arrived.extend_from_slice(b"+surplus\r\n");
             self.conns[conn].up.held += 10;
             self.conns[conn].readable = true;
-            self.plan(0, Event::Arrive(conn, Dir::Up));
+            let failures = self.engine.counters().backend_failures;
+            while self.conns[conn].open && !self.conns[conn].up.arrived.is_empty() {
+                self.pump(conn);
+            }
+            let lost = self.engine.counters().backend_failures > failures;
+            assert!(lost, "a node answered what nobody asked, and is believed on");
         }
     }
 }

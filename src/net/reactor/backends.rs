@@ -40,6 +40,7 @@ impl Reactor {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(socket) = at(&mut self.backends, key) {
                 socket.readable = true;
+                socket.closing |= event.is_read_closed() || event.is_error();
             }
             self.pump_backend(key);
         }

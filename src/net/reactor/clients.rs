@@ -20,7 +20,7 @@ const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 impl Reactor {
     pub(super) fn accept(&mut self) {
-        self.accept_again = false;
+        self.accept_at = None;
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.parts.listener else { return };
             match listener.accept() {
@@ -28,13 +28,14 @@ impl Reactor {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if out_of_resources(&e) => {
                     log::warn!("cannot accept clients: {e}; trying again in {ACCEPT_PAUSE:?}");
-                    break;
+                    self.accept_at = Some(self.clock.now().after(ACCEPT_PAUSE));
+                    return;
                 }
                 // The client went away before it was accepted.
                 Err(_) => {}
             }
         }
-        self.accept_again = true;
+        self.accept_at = Some(self.clock.now());
     }
 
     /// Gives an accepted client to the worker that has the fewest.
@@ -61,7 +62,9 @@ impl Reactor {
         let key = self.engine.client_opened(peer);
         let registered =
             self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
-        put(&mut self.clients, key, Socket::new(stream, key));
+        if put(&mut self.clients, key, Socket::new(stream, key)) {
+            self.parts.workers[self.parts.me].client_removed();
+        }
         if let Err(e) = registered {
             self.client_failed(key, &e);
         }
@@ -72,6 +75,10 @@ impl Reactor {
         let key = socket.key;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
+            socket.closing |= event.is_read_closed() || event.is_error();
+            if socket.closing && socket.paused {
+                self.engine.client_hung_up(key);
+            }
             self.pump_client(index);
         }
         if event.is_writable() {

@@ -21,6 +21,7 @@ use super::socket::Socket;
 use super::topology::TopologyHandle;
 use crate::base::arena::Key;
 use crate::base::pool::Pool;
+use crate::base::time::Time;
 use crate::proxy::{Backend, Client, Effect, Engine};
 
 /// Token of the waker.
@@ -71,7 +72,8 @@ pub struct Reactor {
     again: Vec<Key<Backend>>,
     scratch: Vec<u8>,
     buffers: Pool<Vec<u8>>,
-    accept_again: bool,
+    /// When accepting is tried again although no event says that clients wait.
+    accept_at: Option<Time>,
     draining: bool,
 }
 
@@ -93,7 +95,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; SCRATCH],
             buffers: Pool::new(256),
-            accept_again: false,
+            accept_at: None,
             draining: false,
         })
     }
@@ -120,7 +122,7 @@ impl Reactor {
         for event in events.iter() {
             self.event(event);
         }
-        if self.accept_again {
+        if self.accept_at.is_some_and(|t| t <= self.clock.now()) {
             self.accept();
         }
         self.leftovers();
@@ -139,9 +141,8 @@ impl Reactor {
         if self.engine.has_ready() || self.engine.has_output() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let timer = self.engine.deadline().map(|t| t.since(self.clock.now()));
-        let accept = self.accept_again.then_some(ACCEPT_PAUSE);
-        timer.into_iter().chain(accept).min()
+        let next = self.engine.deadline().into_iter().chain(self.accept_at).min();
+        next.map(|t| t.since(self.clock.now()))
     }
 
     fn event(&mut self, event: &mio::event::Event) {
@@ -171,7 +172,7 @@ impl Reactor {
     /// Stops accepting; what has arrived is still taken in, then clients are closed as they are done.
     fn drain(&mut self) {
         self.parts.listener = None;
-        self.accept_again = false;
+        self.accept_at = None;
         self.draining = true;
         for index in 0..self.clients.len() {
             self.pump_client(index);
@@ -246,11 +247,13 @@ fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn put<T>(sockets: &mut Vec<Option<Socket<T>>>, key: Key<T>, socket: Socket<T>) {
+/// Puts a socket in its place. True when that closed another one, which the engine has given up but whose effect of
+/// closing has not been carried out yet.
+fn put<T>(sockets: &mut Vec<Option<Socket<T>>>, key: Key<T>, socket: Socket<T>) -> bool {
     if sockets.len() <= key.index() {
         sockets.resize_with(key.index() + 1, || None);
     }
-    sockets[key.index()] = Some(socket);
+    sockets[key.index()].replace(socket).is_some()
 }
 
 #[inline]

@@ -298,7 +298,8 @@ impl Engine {
 
     fn say(&mut self, backend: Key<Backend>, topic: Key<Topic>, on: bool, request: &[u8]) {
         let (owner, kind) = (Owner::Listener(topic, on), Kind::LISTENER);
-        let part = Part { owner, born_us: self.now_us(), slot: NO_SLOT, command: 0, attempts: 0, kind };
+        let (born_us, slot) = (self.now_us(), NO_SLOT);
+        let part = Part { owner, born_us, slot, command: 0, attempts: 0, kind, block: false };
         self.push(backend, part, request);
     }
 

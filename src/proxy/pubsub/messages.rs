@@ -11,8 +11,8 @@ use crate::base::arena::Key;
 use crate::proxy::backend::Backend;
 use crate::proxy::client::Client;
 use crate::proxy::engine::Engine;
+use crate::proxy::loss::Loss;
 use crate::proxy::part::Owner;
-use crate::proxy::recover::Loss;
 use crate::resp::{self, Scan};
 
 /// Bytes passed on to clients per turn at which listeners are not read further until the clients were written to.

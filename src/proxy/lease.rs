@@ -1,0 +1,271 @@
+//! Dedicated backends: lent to one client, taken from and given back to the pool of their node.
+//!
+//! A backend goes back to the pool only when nothing is in flight on it and the client has left no state there; else it
+//! is closed. A client's lease outlives the loss of its backend: a blocked client gets another one, a watching client is
+//! told at EXEC that its keys may have changed.
+
+use std::mem;
+use std::time::Duration;
+
+use super::backend::{Backend, Kind, State};
+use super::client::Client;
+use super::dispatch::{Step, Unsent};
+use super::engine::{Effect, Engine};
+use super::nodes::Node;
+use super::part::{Owner, Part, NO_SLOT};
+use crate::base::arena::Key;
+use crate::base::time::Time;
+use crate::command::Command;
+use crate::resp::encode;
+
+/// Longer than anybody waits.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86400);
+
+/// A client's claim to a backend of its own.
+#[derive(Debug)]
+pub struct Lease {
+    /// The backend; [`Key::NONE`] while it has none.
+    backend: Key<Backend>,
+    purpose: Purpose,
+}
+
+/// What a client needs a backend of its own for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It watches keys of this slot.
+    Watch {
+        /// The slot.
+        slot: u16,
+        /// How many WATCH commands there were.
+        commands: u32,
+        /// Changes may have been missed: the transaction must fail.
+        broken: bool,
+    },
+    /// Its transaction with watched keys is on its way.
+    Exec,
+    /// It waits at most until this time, or for ever.
+    Block(Option<Time>),
+}
+
+impl Lease {
+    /// A lease without a backend yet.
+    pub fn new(purpose: Purpose) -> Self {
+        Lease { backend: Key::NONE, purpose }
+    }
+
+    /// The slot whose keys are watched.
+    pub fn watched_slot(&self) -> Option<u16> {
+        match self.purpose {
+            Purpose::Watch { slot, .. } => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// One more WATCH; false when it is for another slot.
+    pub fn watch_more(&mut self, wanted: u16) -> bool {
+        match &mut self.purpose {
+            Purpose::Watch { slot, commands, .. } if *slot == wanted => {
+                *commands += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// EXEC comes; returns whether changes may have been missed.
+    pub fn end_watch(&mut self) -> bool {
+        let broken = matches!(self.purpose, Purpose::Watch { broken: true, .. }) || self.backend == Key::NONE;
+        self.purpose = Purpose::Exec;
+        broken
+    }
+
+    /// How long the node may take to answer.
+    fn patience(&self, now: Time, usual: Duration) -> Duration {
+        match self.purpose {
+            Purpose::Block(None) => FOR_EVER,
+            Purpose::Block(Some(until)) => until.since(now).saturating_add(usual),
+            _ => usual,
+        }
+    }
+
+    /// Until when a blocked client waits; `None` when it does not block.
+    pub fn blocked_until(&self) -> Option<Option<Time>> {
+        match self.purpose {
+            Purpose::Block(until) => Some(until),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Sends a request on the client's own backend, and reads no further request of it until the reply has come.
+    pub(super) fn send_dedicated(
+        &mut self,
+        key: Key<Client>,
+        row: &'static Command,
+        slot: u16,
+        frame: &[u8],
+    ) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let kind = Kind { resp3: c.resp3, dedicated: true, ..Kind::default() };
+        let active = c.active.get_or_insert_with(|| self.actives.take());
+        let sequence = active.order.admit(frame.len() as u32);
+        c.barrier = true;
+        let owner = Owner::Client(key, sequence);
+        let part =
+            Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: false };
+        self.send(part, frame);
+        Step::Taken
+    }
+
+    /// The backend lent to the part's client, lent now if it has none.
+    pub(super) fn lease_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+        let Owner::Client(client, _) = part.owner else { return Err(Unsent::Unserved) };
+        let lease = self.clients.get(client).and_then(|c| c.lease.as_deref()).ok_or(Unsent::Unserved)?;
+        if self.backends.get(lease.backend).is_some() {
+            return Ok(lease.backend);
+        }
+        let node = match part.slot {
+            NO_SLOT => self.nodes.any_primary(self.now),
+            slot => self.nodes.primary(slot),
+        };
+        let backend = self.take_idle(node.ok_or(Unsent::Unserved)?, part.kind)?;
+        let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) else {
+            return Err(Unsent::Unserved);
+        };
+        lease.backend = backend;
+        if let Some(b) = self.backends.get_mut(backend) {
+            b.user = client;
+            b.patience = lease.patience(self.now, self.config.reply_timeout);
+            if b.state == State::Ready {
+                // The timer is that of its last user; the next part sets it anew.
+                self.timers.cancel(mem::take(&mut b.timer));
+            }
+        }
+        Ok(backend)
+    }
+
+    /// Takes the client's backend away, before its part is sent elsewhere.
+    pub(super) fn unlease(&mut self, client: Key<Client>) {
+        let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) else { return };
+        let backend = mem::take(&mut lease.backend);
+        if let Some(b) = self.backends.get_mut(backend) {
+            b.user = Key::NONE;
+            if b.fifo.is_empty() {
+                self.give_back(backend);
+            }
+        }
+    }
+
+    /// The client needs no backend of its own any more.
+    pub(super) fn end_lease(&mut self, client: Key<Client>) {
+        self.unlease(client);
+        if let Some(c) = self.clients.get_mut(client) {
+            c.lease = None;
+        }
+    }
+
+    /// Watched keys are forgotten, here and at the node.
+    pub(super) fn stop_watching(&mut self, client: Key<Client>) {
+        let Some(lease) = self.clients.get(client).and_then(|c| c.lease.as_deref()) else { return };
+        let backend = lease.backend;
+        if let Some(b) = self.backends.get(backend) {
+            let mut unwatch = Vec::new();
+            encode::request(&mut unwatch, &["UNWATCH"]);
+            let owner = Owner::Nobody;
+            let (born_us, kind) = (self.now_us(), b.kind);
+            let part = Part { owner, born_us, slot: NO_SLOT, command: 0, attempts: 0, kind, block: false };
+            self.push(backend, part, &unwatch);
+        }
+        self.end_lease(client);
+    }
+
+    /// A client that had a backend of its own has gone: what it left there is unknown.
+    pub(super) fn close_leased(&mut self, lease: &Lease) {
+        self.discard_backend(lease.backend);
+    }
+
+    /// All parts of a dedicated backend were answered.
+    pub(super) fn dedicated_settled(&mut self, key: Key<Backend>) {
+        let Some(b) = self.backends.get(key) else { return };
+        let user = b.user;
+        let lease = self.clients.get(user).and_then(|c| c.lease.as_deref());
+        match lease.map(|l| l.purpose) {
+            Some(Purpose::Watch { .. }) => {}
+            Some(_) => self.end_lease(user),
+            None => self.give_back(key),
+        }
+    }
+
+    /// A dedicated backend was lost. What its user watched may have changed since.
+    pub(super) fn lease_lost(&mut self, b: &Backend) {
+        let Some(lease) = self.clients.get_mut(b.user).and_then(|c| c.lease.as_deref_mut()) else { return };
+        lease.backend = Key::NONE;
+        if let Purpose::Watch { commands, broken, .. } = &mut lease.purpose {
+            *broken |= *commands > 1 || b.fifo.is_empty();
+        }
+    }
+
+    /// Opens idle backends in advance, as `-backend-init-connections` says.
+    pub(super) fn fill_pools(&mut self) {
+        let wanted = self
+            .share(self.config.backend_init_connections)
+            .min(self.share(self.config.backend_idle_connections));
+        for node in self.nodes.keys() {
+            let ready = |n: &Node| n.listed && n.pause(self.now).is_none();
+            let Some(n) = self.nodes.get(node).filter(|n| ready(n)) else { continue };
+            for _ in n.idle.len()..wanted {
+                let key = self.open_backend(node, Kind { dedicated: true, ..Kind::default() });
+                if let Some(n) = self.nodes.get_mut(node) {
+                    n.idle.push(key);
+                }
+            }
+        }
+    }
+
+    /// This worker's share of a number that is meant for the whole process.
+    fn share(&self, total: usize) -> usize {
+        let workers = self.around.workers.max(1);
+        total / workers + usize::from(self.around.worker < total % workers)
+    }
+
+    fn take_idle(&mut self, node: Key<Node>, kind: Kind) -> Result<Key<Backend>, Unsent> {
+        let n = self.nodes.get_mut(node).ok_or(Unsent::Unserved)?;
+        let fits = |k: &Key<Backend>| self.backends.get(*k).is_some_and(|b| b.kind == kind && !b.retired);
+        if let Some(i) = n.idle.iter().rposition(fits) {
+            return Ok(n.idle.swap_remove(i));
+        }
+        if n.pause(self.now).is_some() {
+            return Err(Unsent::Paused);
+        }
+        Ok(self.open_backend(node, kind))
+    }
+
+    /// Puts a dedicated backend into its node's pool, or closes it.
+    fn give_back(&mut self, key: Key<Backend>) {
+        let most = self.share(self.config.backend_idle_connections);
+        let patience = self.config.reply_timeout;
+        let Some(b) = self.backends.get_mut(key) else { return };
+        let clean = b.state == State::Ready && b.fifo.is_empty() && b.block_error.is_none() && !b.retired;
+        b.user = Key::NONE;
+        b.patience = patience;
+        let Some(n) = self.nodes.get_mut(b.node) else { return };
+        if n.idle.contains(&key) {
+            return;
+        }
+        if clean && n.idle.len() < most {
+            n.idle.push(key);
+        } else {
+            self.discard_backend(key);
+        }
+    }
+
+    /// Closes a backend whose parts nobody waits for.
+    fn discard_backend(&mut self, key: Key<Backend>) {
+        let Some(b) = self.backends.remove(key) else { return };
+        self.timers.cancel(b.timer);
+        self.unlink(&b, key);
+        self.effects.push(Effect::CloseBackend(key));
+        self.nodes.forget(b.node);
+    }
+}

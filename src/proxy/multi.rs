@@ -1,0 +1,238 @@
+//! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Without WATCH the commands are checked and queued here and sent at EXEC as one contiguous block on the shared backend of
+//! their slot, so no other command can come between them. With WATCH the client is lent a backend of its own from WATCH
+//! to EXEC, DISCARD, UNWATCH or RESET. A transaction that a node refuses before it executed anything (its slot has moved)
+//! is sent again as a whole; a watched one is answered as if a watched key had changed, so that the client tries again.
+
+use super::backend::Kind;
+use super::client::Client;
+use super::dispatch::Step;
+use super::engine::Engine;
+use super::errors;
+use super::lease::{Lease, Purpose};
+use super::part::{Owner, Part, NO_SLOT};
+use crate::base::arena::Key;
+use crate::command::{self, Class, Command, Flags, KeyError, Local};
+use crate::resp::{encode, Args, Limits, Parsed, Protocol, RequestParser};
+
+const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+
+/// A transaction that is being queued.
+#[derive(Debug)]
+pub struct Multi {
+    /// MULTI and the commands, as they came.
+    bytes: Vec<u8>,
+    commands: u32,
+    /// The slot of all keys so far.
+    slot: Option<u16>,
+    /// A command was refused: EXEC will be, too.
+    spoiled: bool,
+}
+
+impl Engine {
+    /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+    pub(super) fn transaction(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
+        match row.name {
+            "multi" => self.multi(key),
+            "exec" => self.exec(key, row),
+            "discard" => self.discard(key),
+            "watch" => self.watch(key, row, args),
+            _ => self.unwatch(key),
+        }
+    }
+
+    /// Whether the client's next commands are queued rather than carried out.
+    pub(super) fn in_multi(&self, key: Key<Client>) -> bool {
+        self.clients.get(key).is_some_and(|c| c.multi.is_some())
+    }
+
+    /// Whether a command is carried out at once also inside MULTI.
+    pub(super) fn leaves_queue(row: &Command) -> bool {
+        match row.class {
+            Class::Transaction => row.name != "unwatch",
+            Class::Local(local) => matches!(local, Local::Quit | Local::Reset),
+            _ => false,
+        }
+    }
+
+    /// A command inside MULTI.
+    pub(super) fn queue(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
+        if row.flags.has(Flags::NO_MULTI) {
+            return self.refuse_in_multi(key, |out| {
+                out.extend_from_slice(b"ERR Command not allowed inside a transaction");
+            });
+        }
+        let slot = match row.class {
+            Class::Slot | Class::Split(_) | Class::Blocking => match command::slot_of(row, args) {
+                Err(KeyError::CrossSlot) => return self.crossed(key),
+                Ok(slot) => slot,
+                Err(KeyError::Unroutable) => None,
+            },
+            Class::PubSub if row.name == "publish" => None,
+            Class::AnyPrimary
+            | Class::Transaction
+            | Class::Local(Local::Ping | Local::Echo | Local::Select) => None,
+            Class::Refused(why) => return self.refuse_in_multi(key, |out| errors::refused(out, why)),
+            _ => return self.refuse_in_multi(key, |out| errors::not_in_multi(out, row)),
+        };
+        let most = self.config.max_request;
+        let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) else {
+            return Step::Taken;
+        };
+        if slot.is_some() && multi.slot.is_some() && slot != multi.slot {
+            return self.crossed(key);
+        }
+        if multi.bytes.len() + args.frame().len() > most {
+            return self.refuse_in_multi(key, |out| out.extend_from_slice(b"ERR transaction is too large"));
+        }
+        multi.slot = multi.slot.or(slot);
+        multi.bytes.extend_from_slice(args.frame());
+        multi.commands += 1;
+        self.reply(key, b"+QUEUED\r\n")
+    }
+
+    /// A command that cannot be part of a transaction: EXEC will be refused.
+    pub(super) fn refuse_in_multi(&mut self, key: Key<Client>, write: impl FnOnce(&mut Vec<u8>)) -> Step {
+        self.spoil(key);
+        self.refuse(key, write)
+    }
+
+    /// Inside MULTI an error makes EXEC fail; outside nothing happens.
+    pub(super) fn spoil(&mut self, key: Key<Client>) {
+        if let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) {
+            multi.spoiled = true;
+        }
+    }
+
+    /// Forgets transaction and watched keys, for RESET and HELLO.
+    pub(super) fn leave_transaction(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.multi = None;
+        }
+        self.stop_watching(key);
+    }
+
+    fn crossed(&mut self, key: Key<Client>) -> Step {
+        self.refuse_in_multi(key, |out| out.extend_from_slice(errors::CROSS_SLOT))
+    }
+
+    fn multi(&mut self, key: Key<Client>) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        if c.multi.is_some() {
+            return self.refuse(key, |out| out.extend_from_slice(b"ERR MULTI calls can not be nested"));
+        }
+        let slot = c.lease.as_deref().and_then(Lease::watched_slot);
+        c.multi = Some(Box::new(Multi { bytes: BEGIN.to_vec(), commands: 0, slot, spoiled: false }));
+        self.reply(key, b"+OK\r\n")
+    }
+
+    fn discard(&mut self, key: Key<Client>) -> Step {
+        let multi = self.clients.get_mut(key).and_then(|c| c.multi.take());
+        if multi.is_none() {
+            return self.refuse(key, |out| out.extend_from_slice(b"ERR DISCARD without MULTI"));
+        }
+        self.stop_watching(key);
+        self.reply(key, b"+OK\r\n")
+    }
+
+    fn exec(&mut self, key: Key<Client>, row: &'static Command) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let Some(mut multi) = c.multi.take() else {
+            return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));
+        };
+        if multi.spoiled {
+            self.stop_watching(key);
+            return self.refuse(key, |out| out.extend_from_slice(ABORTED));
+        }
+        let watching = c.lease.as_deref_mut().map(Lease::end_watch);
+        multi.bytes.extend_from_slice(END);
+        match watching {
+            None if multi.commands == 0 => self.reply(key, b"*0\r\n"),
+            None => self.send_block(key, row, &multi, false),
+            Some(false) => self.send_block(key, row, &multi, true),
+            // The backend that watched is gone: a change may have been missed.
+            Some(true) => {
+                self.end_lease(key);
+                self.reply_null_array(key)
+            }
+        }
+    }
+
+    fn send_block(&mut self, key: Key<Client>, row: &'static Command, multi: &Multi, watched: bool) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let kind = Kind { resp3: c.resp3, dedicated: watched, ..Kind::default() };
+        let active = c.active.get_or_insert_with(|| self.actives.take());
+        let sequence = active.order.admit(multi.bytes.len() as u32);
+        c.barrier |= watched;
+        let owner = Owner::Client(key, sequence);
+        let slot = multi.slot.unwrap_or(NO_SLOT);
+        let part =
+            Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: true };
+        self.send(part, &multi.bytes);
+        Step::Taken
+    }
+
+    fn watch(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
+        if self.in_multi(key) {
+            return self.refuse(key, |out| out.extend_from_slice(b"ERR WATCH inside MULTI is not allowed"));
+        }
+        // What the client wrote before must be there before it watches, and what it reads next must not come before.
+        if self.must_wait(key) {
+            return Step::Wait;
+        }
+        let slot = match command::slot_of(row, args) {
+            Ok(Some(slot)) => slot,
+            _ => return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
+        };
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let lease = c
+            .lease
+            .get_or_insert_with(|| Box::new(Lease::new(Purpose::Watch { slot, commands: 0, broken: false })));
+        if !lease.watch_more(slot) {
+            return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT));
+        }
+        self.send_dedicated(key, row, slot, args.frame())
+    }
+
+    fn unwatch(&mut self, key: Key<Client>) -> Step {
+        if self.must_wait(key) {
+            return Step::Wait;
+        }
+        self.stop_watching(key);
+        self.reply(key, b"+OK\r\n")
+    }
+
+    /// The answer to a transaction that was not executed because a watched key may have changed.
+    pub(super) fn answer_null_array(&mut self, part: &Part) {
+        let mut out = Vec::new();
+        encode::null_array(&mut out, if part.kind.resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
+        self.answer(part, &out);
+        if let Owner::Client(client, _) = part.owner {
+            self.end_lease(client);
+        }
+    }
+
+    /// A null array, as the client's protocol has it.
+    pub(super) fn reply_null_array(&mut self, key: Key<Client>) -> Step {
+        let Some(c) = self.clients.get(key) else { return Step::Taken };
+        let mut out = Vec::new();
+        encode::null_array(&mut out, c.protocol());
+        self.reply(key, &out)
+    }
+}
+
+/// How many requests `block` consists of.
+pub(super) fn commands_in(block: &[u8]) -> usize {
+    let mut parser = RequestParser::new();
+    let limits = Limits { max_request: usize::MAX, ..Limits::default() };
+    let (mut at, mut count) = (0, 0);
+    while let Parsed::Request { len } = parser.parse(&block[at..], &limits) {
+        at += len;
+        count += 1;
+    }
+    debug_assert_eq!(at, block.len());
+    count
+}

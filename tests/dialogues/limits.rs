@@ -1,0 +1,270 @@
+//! Bounds: what one client may have under way, what waits for one that does not read, time without a word, the end.
+
+use std::time::Duration;
+
+use crate::rig::{bulk, cmd, Rig, A, B};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Commands of one client per turn.
+const PER_TURN: usize = 512;
+/// Requests of one client in flight.
+const IN_FLIGHT: usize = 4096;
+
+#[test]
+fn a_client_with_100_000_commands_is_paused_and_others_are_served_in_between() {
+    let rig = Rig::three();
+    let (flood, other) = (rig.client(), rig.client());
+    let get = cmd(&["GET", "b"]);
+    rig.turn_by_turn();
+    flood.sends(get.repeat(100_000));
+    other.sends_cmd(&["STRLEN", "b"]);
+    let (mut done, mut turns, mut other_done) = (0, 0, 0);
+    while done < 100_000 {
+        rig.turn();
+        turns += 1;
+        assert!(turns < 10_000, "{done} after {turns} turns");
+        let commands = rig.node(A).takes_commands();
+        let mine = commands.iter().filter(|c| c[0] == b"STRLEN").count();
+        // Two turns of it; the first ones are held back until the node is greeted.
+        let warm = turns > 2;
+        assert!(!warm || commands.len() - mine <= 2 * PER_TURN, "{} commands in two turns", commands.len());
+        rig.node(A).replies(b":1\r\n".repeat(commands.len()));
+        rig.turn();
+        done += flood.takes_received().len() / 4;
+        // In every turn the other client's command goes out with those of the flood.
+        if turns > 2 && flood.unread_len() > 0 {
+            assert!(mine > 0 || other_done == 0, "the other client waits in turn {turns}");
+        }
+        if other.received_len() > 0 {
+            other.receives(b":1\r\n").sends_cmd(&["STRLEN", "b"]);
+            other_done += 1;
+        }
+    }
+    assert!(other_done > 50, "{other_done} replies for the other client");
+    rig.go_on();
+    rig.leave_unfinished();
+    rig.node(A).takes_commands();
+}
+
+#[test]
+fn requests_in_flight_of_one_client_are_bounded() {
+    let rig = Rig::three();
+    let c = rig.client();
+    let get = cmd(&["GET", "b"]);
+    c.sends(get.repeat(10_000));
+    assert_eq!(rig.node(A).takes_commands().len(), IN_FLIGHT);
+    assert_eq!(c.unread_len(), (10_000 - IN_FLIGHT) * get.len());
+    let mut answered = 0;
+    while answered < 10_000 {
+        let n = rig.counters().in_flight as usize;
+        assert!((1..=IN_FLIGHT).contains(&n));
+        rig.node(A).replies(b":1\r\n".repeat(n));
+        answered += n;
+        rig.node(A).takes_commands();
+    }
+    c.receives(b":1\r\n".repeat(10_000));
+}
+
+#[test]
+fn bytes_in_flight_of_one_client_are_bounded() {
+    let rig = Rig::three();
+    let c = rig.client();
+    let set = cmd(&[&b"SET"[..], b"b", &vec![b'x'; 1 << 20]]);
+    c.sends(set.repeat(20));
+    let mut done = 0;
+    while done < 20 {
+        let held = rig.node(A).received_len() / set.len();
+        assert!((1..=5).contains(&held), "{held} MiB in flight");
+        for _ in 0..held {
+            rig.node(A).expects_bytes(&set);
+        }
+        rig.node(A).replies(b"+OK\r\n".repeat(held));
+        done += held;
+    }
+    c.receives(b"+OK\r\n".repeat(20));
+}
+
+/// What the proxy answers itself has the same share of a turn, however often its client was put off before.
+#[test]
+fn a_flood_of_local_commands_has_the_same_share_of_every_turn() {
+    let rig = Rig::three();
+    let (flood, other) = (rig.client(), rig.client());
+    rig.turn_by_turn();
+    flood.sends(b"PING\r\n".repeat(20_000));
+    let mut done = 0;
+    for turn in 0..100 {
+        other.sends(b"PING\r\n");
+        rig.turn();
+        other.receives(b"+PONG\r\n");
+        let now = flood.takes_received().len() / 7;
+        // In the first turn it is handed in by the read and by the ready list.
+        assert!(now <= PER_TURN * 2, "{now} commands in turn {turn}");
+        done += now;
+    }
+    assert_eq!(done, 20_000);
+    rig.go_on();
+}
+
+#[test]
+fn a_slow_reader_is_not_read_above_the_soft_limit_and_misses_nothing() {
+    let rig = Rig::three();
+    let (slow, other) = (rig.client(), rig.client());
+    slow.takes(Some(0));
+    let value = bulk(&vec![b'v'; 600 * 1024]);
+    let mut asked = 0;
+    for _ in 0..10 {
+        slow.sends_cmd(&["GET", "b"]);
+        if rig.node(A).received_len() > 0 {
+            rig.node(A).expects(&["GET", "b"]).replies(&value);
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 2, "values asked for although nobody takes them");
+    assert!(slow.unread_len() > 0);
+    other.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    other.receives(b"$-1\r\n");
+    slow.takes(None);
+    while asked < 10 {
+        let n = rig.counters().in_flight as usize;
+        assert!(n > 0, "the client is not read again");
+        for _ in 0..n {
+            rig.node(A).expects(&["GET", "b"]).replies(&value);
+        }
+        asked += n;
+    }
+    assert!(slow.takes_received() == value.repeat(10));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_closed_at_the_output_limit_and_nobody_else_notices() {
+    let rig = Rig::three_with(|c| c.client_output_limit = 100_000);
+    let (slow, other) = (rig.client(), rig.client());
+    slow.takes(Some(0)).sends(cmd(&["GET", "b"]).repeat(20));
+    other.sends_cmd(&["GET", "hello"]);
+    slow.sends_cmd(&["GET", "b"]);
+    let value = bulk(&vec![b'v'; 10_000]);
+    let a = rig.node(A);
+    assert_eq!(a.takes_commands().len(), 22);
+    for _ in 0..8 {
+        a.replies(&value);
+    }
+    slow.is_open();
+    for _ in 0..12 {
+        a.replies(&value);
+    }
+    slow.is_closed();
+    a.replies(b"$1\r\n1\r\n").replies(&value);
+    other.receives(b"$1\r\n1\r\n");
+    assert_eq!(rig.counters().output_limit_closes, 1);
+}
+
+/// One reply may be larger than the limit: a client that takes it is served.
+#[test]
+fn a_reply_above_the_output_limit_reaches_a_client_that_reads() {
+    let rig = Rig::three_with(|c| c.client_output_limit = 100_000);
+    let c = rig.client();
+    let value = bulk(&vec![b'v'; 1_000_000]);
+    c.takes(Some(50_000)).sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(&value);
+    c.is_open().takes(None);
+    assert!(c.takes_received() == value);
+}
+
+#[test]
+fn an_idle_client_is_closed_and_one_that_waits_is_not() {
+    let rig = Rig::three_with(|c| c.client_idle_timeout = ms(1000));
+    let (idle, waiting, busy) = (rig.client(), rig.client(), rig.client());
+    waiting.sends_cmd(&["GET", "b"]);
+    for _ in 0..5 {
+        rig.advance_ms(500);
+        busy.sends_cmd(&["PING"]).receives(b"+PONG\r\n");
+    }
+    idle.is_closed();
+    waiting.is_open();
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    waiting.receives(b"$-1\r\n");
+    // It has just been answered: it may ask again.
+    rig.advance_ms(900);
+    waiting.is_open();
+    rig.advance_ms(200);
+    waiting.is_closed();
+}
+
+#[test]
+fn a_client_that_takes_a_long_reply_slowly_is_not_idle() {
+    let rig = Rig::three_with(|c| c.client_idle_timeout = ms(1000));
+    let c = rig.client();
+    c.takes(Some(0)).sends_cmd(&["GET", "b"]);
+    let value = bulk(&[b'v'; 1000]);
+    rig.node(A).expects(&["GET", "b"]).replies(&value);
+    for _ in 0..10 {
+        rig.advance_ms(500);
+        c.takes(Some(100)).is_open();
+    }
+    c.takes(None).receives(&value);
+}
+
+/// A timer that finds its client busy must not come back every millisecond.
+#[test]
+fn a_client_that_waits_long_costs_no_timer_every_millisecond() {
+    let rig = Rig::three_with(|c| {
+        c.client_idle_timeout = ms(100);
+        c.reply_timeout = ms(60_000);
+    });
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    let before = rig.ticks();
+    rig.advance_ms(10_000);
+    assert!(rig.ticks() - before < 1000, "{} ticks in ten seconds", rig.ticks() - before);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+}
+
+#[test]
+fn an_orderly_stop_lets_every_client_finish() {
+    let rig = Rig::three();
+    let (idle, waiting, slow) = (rig.client(), rig.client(), rig.client());
+    waiting.sends_cmd(&["GET", "b"]).sends_cmd(&["GET", "c"]);
+    slow.takes(Some(2)).sends_cmd(&["PING"]).receives(b"+P");
+    rig.drain();
+    idle.is_closed();
+    waiting.is_open();
+    slow.is_open();
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    waiting.receives(b"$-1\r\n").is_open();
+    rig.node(B).expects(&["GET", "c"]).replies(b"$-1\r\n");
+    waiting.receives(b"$-1\r\n").is_closed();
+    assert!(!rig.is_drained());
+    slow.takes(None).receives(b"ONG\r\n").is_closed();
+    assert!(rig.is_drained());
+}
+
+#[test]
+fn an_orderly_stop_takes_in_what_has_arrived() {
+    let rig = Rig::three();
+    let c = rig.client();
+    rig.turn_by_turn();
+    c.sends([&b"PING\r\n".repeat(2000)[..], b"*1\r\n$4\r\nPI"].concat());
+    rig.turn();
+    rig.drain();
+    rig.go_on();
+    c.receives(b"+PONG\r\n".repeat(2000)).is_closed();
+}
+
+#[test]
+fn an_orderly_stop_ends_at_the_drain_timeout() {
+    let rig = Rig::three_with(|c| c.drain_timeout = ms(700));
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.drain();
+    rig.advance_ms(690);
+    c.is_open();
+    rig.advance_ms(20);
+    c.is_closed();
+    assert!(rig.is_drained());
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+}

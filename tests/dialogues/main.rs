@@ -1,0 +1,16 @@
+//! Scripted dialogues with the engine of one worker: no sockets, no threads, a clock that the script moves.
+
+mod auth;
+mod clients;
+mod failures;
+mod limits;
+mod losses;
+mod peers;
+mod redirects;
+mod replicas;
+mod retries;
+mod rig;
+mod sessions;
+mod splits;
+mod topology;
+mod world;
