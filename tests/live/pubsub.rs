@@ -128,6 +128,44 @@ fn sharded_channels_work_and_may_not_be_mixed_over_slots() {
 }
 
 #[test]
+fn a_transaction_may_publish() {
+    let (mut c, mut publisher) = (client(), client());
+    c.line("SUBSCRIBE multi:a");
+    for (line, reply) in
+        [("MULTI", "+OK"), ("PUBLISH multi:a 1", "+QUEUED"), ("PUBLISH multi:a 2", "+QUEUED")]
+    {
+        assert_eq!(text(&publisher.line(line)), reply[1..]);
+    }
+    assert!(publisher.line("EXEC").starts_with(b"*2\r\n:"));
+    let expected = ["1", "2"].map(|t| request(&["message", "multi:a", t]));
+    assert_eq!(show(&c.frames(2).concat()), show(&expected.concat()));
+}
+
+#[test]
+fn a_subscription_in_the_middle_of_a_pipeline_keeps_the_order_of_replies() {
+    let mut c = client().resp3();
+    let lines = [
+        "MSET pipe:a 1 pipe:b 2",
+        "SUBSCRIBE pipe:news",
+        "MGET pipe:a pipe:b",
+        "PSUBSCRIBE pipe:*x",
+        "UNSUBSCRIBE pipe:news",
+        "PING",
+    ];
+    c.send(&lines.map(|l| request(&l.split(' ').collect::<Vec<_>>())).concat());
+    let got: Vec<String> = c.frames(lines.len()).iter().map(|f| show(f).replace("\\r\\n", "|")).collect();
+    let expected = [
+        "+OK|",
+        ">3|$9|subscribe|$9|pipe:news|:1|",
+        "*2|$1|1|$1|2|",
+        ">3|$10|psubscribe|$7|pipe:*x|:2|",
+        ">3|$11|unsubscribe|$9|pipe:news|:1|",
+        "+PONG|",
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
 fn two_thousand_subscribers_cost_one_subscription_per_worker() {
     let proxy = Proxy::start(&fixture().cluster, &["-max-procs", "2"]);
     let mut clients: Vec<RawClient> = (0..2500).map(|_| proxy.client()).collect();

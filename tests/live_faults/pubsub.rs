@@ -111,3 +111,35 @@ fn a_sharded_channel_follows_its_slot() {
     assert_eq!(proxy.client().call(&["SPUBLISH", &channel, "promoted"]), b":1\r\n");
     assert_eq!(show(&c.frame()), show(&request(&["smessage", &channel, "promoted"])));
 }
+
+/// Messages may be lost while another node takes over, but what comes, comes once and in order.
+#[test]
+fn messages_come_in_order_and_never_twice_while_their_node_dies() {
+    let mut cluster = Cluster::start();
+    let proxy = Proxy::start(&cluster, &["-max-procs", "1"]);
+    let mut c = proxy.client();
+    c.line("SUBSCRIBE probe");
+    let dying = carrier(&cluster, "probe");
+    let channel = tag_where(|s| cluster.owner(s) != dying);
+    c.call(&["SUBSCRIBE", &channel]);
+    let mut publisher = proxy.client();
+    let mut published = 0;
+    let mut publish = |n: usize| {
+        for _ in 0..n {
+            published += 1;
+            publisher.call(&["PUBLISH", &channel, &published.to_string()]);
+        }
+        published
+    };
+    publish(500);
+    cluster.nodes[dying].kill();
+    publish(500);
+    carrier(&cluster, &channel);
+    let last = publish(1);
+    let mut got: Vec<u64> = Vec::new();
+    while got.last() != Some(&last) {
+        got.push(text(items(&c.frame())[2]).parse().unwrap());
+    }
+    assert!(got.windows(2).all(|w| w[0] < w[1]), "{got:?}");
+    assert!(got.len() > 500, "{}", got.len());
+}

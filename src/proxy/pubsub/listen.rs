@@ -7,10 +7,12 @@ use super::Scope;
 use crate::base::arena::Key;
 use crate::cluster::RedirectKind;
 use crate::proxy::backend::{Backend, Kind, State};
+use crate::proxy::client::Client;
 use crate::proxy::dispatch::Unsent;
 use crate::proxy::engine::{Alarm, Effect, Engine, Hint};
 use crate::proxy::errors;
 use crate::proxy::nodes::Node;
+use crate::proxy::order::Sequence;
 use crate::proxy::part::{Owner, Part, NO_SLOT};
 use crate::proxy::redirect::{self, Verdict};
 use crate::resp::encode;
@@ -319,20 +321,23 @@ impl Engine {
         }
     }
 
-    /// Requests that name a topic and have waited too long are answered with an error.
+    /// Requests that name a topic and have waited too long are answered with an error; those of clients that have left
+    /// are forgotten.
     fn give_up_waiters(&mut self, key: Key<Topic>) {
-        let Some(t) = self.hub.get(key) else { return };
-        let slot = t.slot;
-        for (client, sequence) in t.waiters.clone() {
-            let pending = self.clients.get(client).and_then(|c| c.subscriber.as_deref());
-            let pending = pending.and_then(|s| s.pending.iter().find(|p| p.sequence == sequence));
-            let Some(waited) = pending.map(|p| self.now.since(p.born)) else { continue };
-            if waited >= self.config.retry_timeout {
-                self.counters.proxy_errors += 1;
-                let mut error = Vec::new();
-                errors::gave_up(&mut error, slot, waited);
-                self.fail_subscribe(client, sequence, &error);
-            }
+        let Some(t) = self.hub.get_mut(key) else { return };
+        let (slot, now, clients) = (t.slot, self.now, &self.clients);
+        let waited = |(client, sequence): &(Key<Client>, Sequence)| {
+            let subscriber = clients.get(*client)?.subscriber.as_deref()?;
+            subscriber.pending.iter().find(|p| p.sequence == *sequence).map(|p| now.since(p.born))
+        };
+        t.waiters.retain(|w| waited(w).is_some());
+        let longest = t.waiters.iter().filter_map(|w| Some((*w, waited(w)?)));
+        let late: Vec<_> = longest.filter(|(_, waited)| *waited >= self.config.retry_timeout).collect();
+        for ((client, sequence), waited) in late {
+            self.counters.proxy_errors += 1;
+            let mut error = Vec::new();
+            errors::gave_up(&mut error, slot, waited);
+            self.fail_subscribe(client, sequence, &error);
         }
     }
 
