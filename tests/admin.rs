@@ -123,6 +123,7 @@ fn config(node: SocketAddr) -> Arc<Config> {
         max_clients: 1,
         client_idle_timeout: Duration::ZERO,
         client_output_limit: 1 << 20,
+        pubsub_output_limit: 1 << 20,
         max_request: 1 << 20,
     })
 }

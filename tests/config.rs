@@ -47,6 +47,7 @@ fn an_empty_command_line_gives_the_defaults() {
     assert_eq!(proxy.max_clients, 10_000);
     assert_eq!(proxy.client_idle_timeout, Duration::ZERO);
     assert_eq!(proxy.client_output_limit, 256 << 20);
+    assert_eq!(proxy.pubsub_output_limit, 32 << 20);
     assert_eq!(proxy.max_request, 512 << 20);
     let want = LogConfig {
         log_dir: None,
@@ -92,7 +93,7 @@ fn values_arrive_where_they_belong() {
     let Settings { proxy, log } = run("-addr [::1]:0 -startup-nodes a:1,::1:2,[::2]:3 -connect-timeout 250ms \
         -slots-reload-interval=1m30s -backend-idle-connections 9 -backend-init-connections 9 -read-prefer replica \
         -debug-addr :6060 -announce-addr ::1:6379 -reply-timeout 1s -retry-timeout 2s -drain-timeout 0 -max-clients 1 \
-        -client-idle-timeout 1.5h -client-output-limit 64kb -max-request 1k -max-request 1m");
+        -client-idle-timeout 1.5h -client-output-limit 64kb -pubsub-output-limit 2mb -max-request 1k -max-request 1m");
     assert_eq!(proxy.addr, "[::1]:0");
     assert_eq!(proxy.startup_nodes, ["a:1", "[::1]:2", "[::2]:3"]);
     assert_eq!(proxy.connect_timeout, Duration::from_millis(250));
@@ -105,6 +106,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((proxy.drain_timeout, proxy.max_clients), (Duration::ZERO, 1));
     assert_eq!(proxy.client_idle_timeout, Duration::from_secs(5400));
     assert_eq!((proxy.client_output_limit, proxy.max_request), (65536, 1_000_000));
+    assert_eq!(proxy.pubsub_output_limit, 2 << 20);
     assert_eq!(log, LogConfig::default());
     assert_eq!(run("-debug-addr=").proxy.debug_addr, None);
     assert_eq!(run("-announce-addr=").proxy.announce_addr, None);

@@ -102,6 +102,13 @@ impl<T> Arena<T> {
         }
     }
 
+    /// Gives the memory back when nothing is held; keys stay stale.
+    pub fn shrink_if_empty(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
+        }
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -143,6 +150,12 @@ mod tests {
         assert_eq!(a.remove(old), None);
         assert_eq!(a.get(new), Some(&"new"));
         assert_eq!(a.keys(), vec![new]);
+        a.shrink_if_empty();
+        assert_eq!(a.get(new), Some(&"new"));
+        a.remove(new);
+        a.shrink_if_empty();
+        let newest = a.insert("newest");
+        assert_eq!((newest.index(), a.get(new), a.get(newest)), (0, None, Some(&"newest")));
     }
 
     #[test]

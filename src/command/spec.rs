@@ -117,7 +117,7 @@ pub enum Class {
     Blocking,
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     Transaction,
-    /// SUBSCRIBE and its kin.
+    /// PUBLISH, SUBSCRIBE and its kin.
     PubSub,
     /// Answered in the proxy.
     Local(Local),

@@ -75,6 +75,8 @@ pub(super) const FLAGS: &[Flag] = &[
         |s, v| put(&mut s.proxy.client_idle_timeout, timeout_or_zero(v))),
     row("client-output-limit", Kind::Value, "256mb", "bytes of replies waiting for one client at which it is closed",
         |s, v| put(&mut s.proxy.client_output_limit, size(v, 1 << 40, "1024gb"))),
+    row("pubsub-output-limit", Kind::Value, "32mb", "bytes of messages waiting for one subscriber at which it is closed",
+        |s, v| put(&mut s.proxy.pubsub_output_limit, size(v, 1 << 40, "1024gb"))),
     row("max-request", Kind::Value, "512mb", "largest request in bytes",
         |s, v| put(&mut s.proxy.max_request, size(v, 512 << 20, "512mb"))),
     row("log_dir", Kind::String, "",

@@ -74,6 +74,8 @@ pub struct Config {
     pub client_idle_timeout: Duration,
     /// `-client-output-limit`: bytes of replies waiting for one client at which it is closed.
     pub client_output_limit: usize,
+    /// `-pubsub-output-limit`: bytes waiting for one subscriber at which it is closed instead of getting a message.
+    pub pubsub_output_limit: usize,
     /// `-max-request`: largest request in bytes, at most 512 MiB.
     pub max_request: usize,
 }
@@ -122,6 +124,7 @@ impl Config {
             max_clients: 0,
             client_idle_timeout: Duration::ZERO,
             client_output_limit: 0,
+            pubsub_output_limit: 0,
             max_request: 0,
         }
     }

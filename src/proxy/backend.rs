@@ -29,17 +29,25 @@ pub struct Kind {
     pub replica: bool,
     /// Belongs to one client for a while: what it sends may wait at the node, or must meet state kept there.
     pub dedicated: bool,
+    /// Carries subscriptions and nothing else.
+    pub listener: bool,
 }
 
 impl Kind {
     /// How many kinds of shared backends there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
+
+    /// Listeners speak RESP3, so that messages can be told from replies.
+    pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true };
 
     /// A number below [`Kind::COUNT`] for each kind of shared backend.
     #[inline]
     pub fn index(self) -> usize {
         debug_assert!(!self.dedicated);
-        usize::from(self.resp3) + 2 * usize::from(self.replica)
+        match self.listener {
+            true => Kind::COUNT - 1,
+            false => usize::from(self.resp3) + 2 * usize::from(self.replica),
+        }
     }
 }
 

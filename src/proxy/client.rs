@@ -8,6 +8,7 @@ use super::engine::Alarm;
 use super::lease::Lease;
 use super::multi::Multi;
 use super::order::{ReplyOrder, Sequence};
+use super::pubsub::Subscriber;
 use super::recover::Parked;
 use super::session::Mute;
 use crate::base::arena::Key;
@@ -36,6 +37,8 @@ pub struct Client {
     pub multi: Option<Box<Multi>>,
     /// Its claim to a backend of its own.
     pub lease: Option<Box<Lease>>,
+    /// What it has subscribed to; there only while it has.
+    pub subscriber: Option<Box<Subscriber>>,
     /// The routing epoch of its requests in flight.
     pub epoch: u32,
     /// Idle timeout.
@@ -136,6 +139,7 @@ impl Client {
             labels: None,
             multi: None,
             lease: None,
+            subscriber: None,
             epoch: 0,
             timer: Key::NONE,
             heard: now,

@@ -65,6 +65,9 @@ impl Engine {
     /// Bytes from a node: what was not consumed of the last call, and what came since. Returns how many bytes were
     /// consumed; what was not is the beginning of a reply.
     pub fn backend_bytes(&mut self, key: Key<Backend>, data: &[u8]) -> usize {
+        if self.backends.get(key).is_some_and(|b| b.kind.listener) {
+            return self.listener_bytes(key, data);
+        }
         let mut at = 0;
         let mut run = NO_RUN;
         while at < data.len() {
@@ -90,6 +93,11 @@ impl Engine {
         self.finish_run(data, &mut run);
         self.replies_seen(key);
         at
+    }
+
+    /// One whole frame of a node that has nothing for clients.
+    pub(super) fn lone_frame(&mut self, key: Key<Backend>, frame: &[u8]) {
+        self.frame(key, frame, 0..frame.len(), &mut NO_RUN.clone());
     }
 
     /// One whole frame of a node.
@@ -188,6 +196,7 @@ impl Engine {
                     b.block_error.get_or_insert_with(|| frame.into());
                 }
                 Owner::Nobody | Owner::Step => {}
+                Owner::Listener(topic, on) => self.link_refused(key, topic, on, frame),
                 _ => self.answer(&front.part, frame),
             };
         }
@@ -244,7 +253,7 @@ impl Engine {
     }
 
     /// After a batch of replies.
-    fn replies_seen(&mut self, key: Key<Backend>) {
+    pub(super) fn replies_seen(&mut self, key: Key<Backend>) {
         let now = self.now;
         let Some(b) = self.backends.get_mut(key) else { return };
         b.progress = now;
@@ -266,6 +275,9 @@ impl Engine {
         self.timers.cancel(b.timer);
         self.unlink(&b, key);
         self.effects.push(Effect::CloseBackend(key));
+        if b.kind.listener {
+            self.listener_gone(key, b.node);
+        }
     }
 
     /// Takes a backend that has gone out of its node.

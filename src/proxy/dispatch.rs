@@ -48,13 +48,18 @@ impl Engine {
             }
         };
         c.last_command = command.id;
-        let stranger = !c.authenticated;
+        let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
         if !command::arity_ok(command, args.len()) {
             self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
+        }
+        if subscriber {
+            if let Some(step) = self.subscriber_request(key, command, args) {
+                return step;
+            }
         }
         let step = match self.watchful {
             false => self.queue_or_carry_out(key, command, args),
@@ -89,6 +94,7 @@ impl Engine {
             }
             Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.local(key, command, local, args),
+            Class::PubSub => self.pubsub(key, command, args),
             Class::Info => self.info(key, command, args),
             Class::ClusterView => self.cluster_view(key, command, args),
             Class::Monitor => self.monitor(key),
@@ -260,7 +266,7 @@ impl Engine {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
             && command.flags.has(Flags::READONLY);
-        Kind { resp3: c.resp3, replica, dedicated: false }
+        Kind { resp3: c.resp3, replica, ..Kind::default() }
     }
 
     /// Nobody serves the slot of a part.

@@ -18,6 +18,7 @@ use super::loss::Loss;
 use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
 use super::pause::Pause;
+use super::pubsub::Hub;
 use super::scripts::Scripts;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -97,6 +98,10 @@ pub enum Alarm {
     Ask(Key<Ask>),
     /// End of CLIENT PAUSE.
     PauseEnd,
+    /// Topics are due to be settled again.
+    Settle,
+    /// Listeners are looked after.
+    Listeners,
     /// End of an orderly stop.
     Drain,
 }
@@ -126,6 +131,8 @@ pub struct Holdings {
     pub parked: usize,
     /// Bytes of replies not taken by the client that has most of them.
     pub largest_backlog: usize,
+    /// Channels and patterns that clients have subscribed to, or that some node has not been told to forget.
+    pub topics: usize,
 }
 
 /// One worker's data path without its sockets.
@@ -148,6 +155,7 @@ pub struct Engine {
     pub(super) error_counts: ErrorCounts,
     pub(super) host: Host,
     pub(super) scripts: Scripts,
+    pub(super) hub: Hub,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -191,6 +199,7 @@ impl Engine {
             error_counts: ErrorCounts::default(),
             host: Host::default(),
             scripts: Scripts::default(),
+            hub: Hub::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -218,6 +227,7 @@ impl Engine {
     /// Tells the time; it never goes back. Due timers fire.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.hub.fanned = 0;
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }
@@ -232,6 +242,8 @@ impl Engine {
                 Alarm::PauseEnd => {
                     self.unpause();
                 }
+                Alarm::Settle => self.settle_alarm(),
+                Alarm::Listeners => self.listener_alarm(),
                 Alarm::Drain => self.close_all_clients(),
             }
         }
@@ -264,6 +276,7 @@ impl Engine {
             waiting: self.waiting.len(),
             parked: actives().map(|a| a.parked.len()).sum(),
             largest_backlog: actives().map(|a| a.backlog()).max().unwrap_or(0),
+            topics: self.hub.len(),
         }
     }
 
@@ -297,9 +310,9 @@ impl Engine {
         keys.append(&mut self.ready);
     }
 
-    /// Whether some client's reading shall go on.
+    /// Whether some client's or backend's reading shall go on.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !(self.ready.is_empty() && self.hub.held.is_empty())
     }
 
     /// Whether there are effects to carry out or keys on a dirty list.
@@ -329,6 +342,7 @@ impl Engine {
             self.retire_node(node);
         }
         self.hurry_demoted();
+        self.settle_all();
         self.fill_pools();
         for client in std::mem::take(&mut self.waiting) {
             if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
@@ -386,7 +400,9 @@ impl Engine {
     /// Closes the backends of a node that the topology does not list, now or when their last part is answered.
     fn retire_node(&mut self, node: Key<Node>) {
         for key in self.backends.keys() {
-            let Some(b) = self.backends.get_mut(key).filter(|b| b.node == node) else { continue };
+            // Listeners are closed when nothing is carried by them any more.
+            let fits = |b: &&mut Backend| b.node == node && !b.kind.listener;
+            let Some(b) = self.backends.get_mut(key).filter(fits) else { continue };
             b.retired = true;
             // One that is lent ends with its lease.
             if b.fifo.is_empty() && b.user == Key::NONE {

@@ -148,7 +148,7 @@ impl Engine {
     /// Nothing was heard of a client for a while.
     pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get_mut(key) else { return };
-        if !c.settled() || c.dirty || c.held {
+        if !c.settled() || c.dirty || c.held || c.subscriber.is_some() {
             c.heard = self.now;
         }
         let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
@@ -327,6 +327,9 @@ impl Engine {
                 self.abandon(&parked.part);
             }
             self.actives.give(active);
+        }
+        if let Some(subscriber) = c.subscriber.take() {
+            self.subscriber_gone(*subscriber);
         }
         true
     }

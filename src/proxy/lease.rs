@@ -107,7 +107,7 @@ impl Engine {
         frame: &[u8],
     ) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let kind = Kind { resp3: c.resp3, replica: false, dedicated: true };
+        let kind = Kind { resp3: c.resp3, dedicated: true, ..Kind::default() };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         c.barrier = true;

@@ -94,6 +94,9 @@ impl Engine {
             self.rescue(part, b.window.front(len as usize), again, &name, &loss);
             b.window.acknowledge(len as usize);
         }
+        if b.kind.listener {
+            self.listener_gone(key, b.node);
+        }
         self.nodes.forget(b.node);
     }
 
@@ -190,7 +193,7 @@ impl Engine {
 /// Whether executing a command twice is as good as once: it only reads, or asks a node about itself.
 fn may_repeat(command: &Command) -> bool {
     let asks = matches!(command.class, Class::AnyPrimary | Class::Info) && !command.flags.has(Flags::WRITE);
-    command.flags.has(Flags::READONLY) || (asks && command.name != "publish")
+    command.flags.has(Flags::READONLY) || asks
 }
 
 /// Whether a command reads or writes keys of all slots (KEYS, SCAN, FLUSHALL).

@@ -20,6 +20,7 @@
 //! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
 //! | `lease`, `blocking` | backends lent to one client; commands that wait |
+//! | `pubsub` | topics, subscribers, and the backends that listen for them |
 
 mod across;
 mod backend;
@@ -41,6 +42,7 @@ mod nodes;
 mod order;
 mod part;
 mod pause;
+mod pubsub;
 mod recover;
 mod redirect;
 mod scan;

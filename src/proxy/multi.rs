@@ -78,6 +78,7 @@ impl Engine {
                 Ok(slot) => slot,
                 Err(KeyError::Unroutable) => None,
             },
+            Class::PubSub if row.name == "publish" => None,
             Class::AnyPrimary
             | Class::Transaction
             | Class::Local(Local::Ping | Local::Echo | Local::Select) => None,
@@ -169,7 +170,7 @@ impl Engine {
 
     fn send_block(&mut self, key: Key<Client>, row: &'static Command, multi: &Multi, watched: bool) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let kind = Kind { resp3: c.resp3, replica: false, dedicated: watched };
+        let kind = Kind { resp3: c.resp3, dedicated: watched, ..Kind::default() };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(multi.bytes.len() as u32);
         c.barrier |= watched;

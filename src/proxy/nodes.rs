@@ -156,6 +156,11 @@ impl Nodes {
         self.shards.iter().any(|s| s.primary == node)
     }
 
+    /// All nodes that own slots.
+    pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
+        self.shards.iter().map(|s| s.primary)
+    }
+
     /// Whether `node` owned slots once and owns none now. One that is about to get its first has not lost any.
     pub fn is_demoted(&self, node: Key<Node>) -> bool {
         self.nodes.get(node).is_some_and(|n| n.owned) && !self.is_primary(node)
@@ -166,11 +171,6 @@ impl Nodes {
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
         let shard = *self.slots.get(usize::from(slot))?;
         self.shards.get(usize::from(shard)).map(|s| s.primary)
-    }
-
-    /// How many primaries there are.
-    pub fn primaries(&self) -> usize {
-        self.shards.len()
     }
 
     /// How many slots have a primary.

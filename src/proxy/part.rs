@@ -5,6 +5,7 @@ use super::backend::Kind;
 use super::client::Client;
 use super::fan::Gather;
 use super::order::Sequence;
+use super::pubsub::Topic;
 use crate::base::arena::Key;
 
 /// In [`Part::slot`]: the part has no key; any primary will do.
@@ -25,6 +26,8 @@ pub enum Owner {
     Nobody,
     /// Nobody yet: the answer to a command inside a transaction, whose EXEC is the part.
     Step,
+    /// A topic that this backend is told to carry (true) or not to. [`Key::NONE`] for a PING.
+    Listener(Key<Topic>, bool),
 }
 
 /// The steps of a handshake.

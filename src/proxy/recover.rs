@@ -162,7 +162,7 @@ impl Engine {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
             Owner::Ask(ask) => self.part_answered(ask, frame),
-            Owner::Handshake(_) | Owner::Nobody | Owner::Step => {}
+            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => {}
         }
     }
 
@@ -287,7 +287,7 @@ impl Engine {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
-            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step => 0,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => 0,
         }
     }
 
@@ -335,7 +335,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step => None,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => None,
         }
     }
 
@@ -366,7 +366,7 @@ impl Engine {
     }
 
     /// The node that a redirect points to; `None` for a host name that is not known yet.
-    fn target_node(&mut self, from: Key<Node>, target: &Redirect<'_>) -> Option<Key<Node>> {
+    pub(super) fn target_node(&mut self, from: Key<Node>, target: &Redirect<'_>) -> Option<Key<Node>> {
         if target.host.is_empty() {
             let mut addr = self.nodes.get(from)?.addr;
             addr.set_port(target.port);

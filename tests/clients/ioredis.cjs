@@ -53,6 +53,29 @@ async function errors(n) {
   await checkFails('unknown command', redis.call('NOSUCH', 'a'), /^ERR unknown command 'NOSUCH', with args beginning with: 'a'/);
 }
 
+const subscriber = new Redis(port, '127.0.0.1');
+const received = [];
+let wake = () => {};
+subscriber.on('message', (channel, text) => { received.push([channel, text]); wake(); });
+subscriber.on('pmessage', (pattern, channel, text) => { received.push([pattern, channel, text]); wake(); });
+
+async function messages(n) {
+  if (n === 0) {
+    check('subscribe', await subscriber.subscribe('io:news', 'io:other'), 2);
+    check('psubscribe', await subscriber.psubscribe('io:n?ws'), 3);
+  }
+  await redis.publish('io:news', `${n}`);
+  const late = setTimeout(() => wake(), 10000);
+  while (received.length < 2 && late._destroyed === false) await new Promise((done) => { wake = done; });
+  clearTimeout(late);
+  check('messages', received.splice(0), [['io:news', `${n}`], ['io:n?ws', 'io:news', `${n}`]]);
+  check('ping of a subscriber', await subscriber.ping(), ['pong', '']);
+  if (n % 20 === 19) {
+    check('unsubscribe', await subscriber.unsubscribe('io:other'), 2);
+    check('subscribe again', await subscriber.subscribe('io:other'), 3);
+  }
+}
+
 async function connections(n) {
   const other = new Redis({ port, connectionName: `io-${n}`, lazyConnect: true });
   await other.connect();
@@ -66,5 +89,6 @@ run(async (n) => {
   await collections(n);
   await pipelines(n);
   await errors(n);
+  await messages(n);
   if (n % 20 === 0) await connections(n);
 });

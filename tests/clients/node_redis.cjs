@@ -55,6 +55,31 @@ async function errors(n) {
   await checkFails('unknown command', client.sendCommand(['NOSUCH', 'a']), /^ERR unknown command 'NOSUCH'/);
 }
 
+const subscriber = client.duplicate();
+subscriber.on('error', (e) => check('no error event', e.message, ''));
+// Of a slot that stays where it is: messages may be lost while a sharded channel moves, as with a server.
+const SHARDED = 'node:s:x';
+const received = [];
+let wake = () => {};
+const take = (kind) => (text, channel) => { received.push([kind, channel, text]); wake(); };
+
+async function messages(n) {
+  if (n === 0) {
+    await subscriber.connect();
+    await subscriber.subscribe('node:news', take('message'));
+    await subscriber.pSubscribe('node:n?ws', take('pmessage'));
+    await subscriber.sSubscribe(SHARDED, take('smessage'));
+  }
+  await client.publish('node:news', `${n}`);
+  await client.sPublish(SHARDED, `${n}`);
+  const late = setTimeout(() => wake(), 10000);
+  while (received.length < 3 && late._destroyed === false) await new Promise((done) => { wake = done; });
+  clearTimeout(late);
+  const expected = [['message', 'node:news', `${n}`], ['pmessage', 'node:news', `${n}`], ['smessage', SHARDED, `${n}`]];
+  check('messages', received.splice(0).sort(), expected);
+  check('ping of a subscriber', (await subscriber.ping()).toLowerCase(), 'pong');
+}
+
 async function connections(n) {
   const other = createClient({ url, RESP, name: `node-${n}` });
   await other.connect();
@@ -71,6 +96,7 @@ async function connections(n) {
     await collections(n);
     await pipelines(n);
     await errors(n);
+    await messages(n);
     if (n % 20 === 0) await connections(n);
   });
 })();

@@ -2,6 +2,7 @@
 
 usage: redis_py.py PORT [PROTOCOL]      PROTOCOL 2 or 3; the library's own default when missing
 """
+import queue
 import sys
 import threading
 
@@ -93,8 +94,45 @@ def connections(n):
         check("binary", redis.Redis(connection_pool=redis.ConnectionPool(port=port, **options)).echo(b"\xff\0"), b"\xff\0")
 
 
+class Subscriber:
+    """A channel, a pattern and a sharded channel, read by the library's own thread."""
+
+    def __init__(self):
+        self.messages = queue.Queue()
+        self.pubsub = redis.Redis(port=port, decode_responses=True, **options).pubsub()
+        take = lambda m: self.messages.put((m["type"], m["channel"], m["data"]))
+        self.pubsub.subscribe(**{"py:news": take})
+        self.pubsub.psubscribe(**{"py:n?ws": take})
+        self.thread = self.pubsub.run_in_thread(sleep_time=0.1, daemon=True)
+
+    def receives(self, r, n):
+        r.publish("py:news", n)
+        expected = {("message", "py:news", str(n)), ("pmessage", "py:news", str(n))}
+        got = set()
+        try:
+            while len(got) < 2:
+                got.add(self.messages.get(timeout=10))
+        except queue.Empty:
+            pass
+        check("messages", got, expected)
+
+
+def short_subscription(r, n):
+    with redis.Redis(port=port, decode_responses=True, **options).pubsub() as p:
+        p.subscribe(f"py:short:{n}", "py:other")
+        check("subscribed", [p.get_message(timeout=10)["data"] for _ in range(2)], [1, 2])
+        r.publish(f"py:short:{n}", "once")
+        check("message", p.get_message(timeout=10)["data"], "once")
+        p.ping()
+        # With RESP3 the library does not know its own PONG, whatever server it talks to.
+        check("pong", p.get_message(timeout=10) is not None, True)
+        p.unsubscribe()
+        check("unsubscribed", sorted(p.get_message(timeout=10)["data"] for _ in range(2)), [0, 1])
+
+
 threading.Thread(target=wait_for_end, daemon=True).start()
 client = redis.Redis(port=port, decode_responses=True, **options)
+subscriber = Subscriber()
 n = 0
 try:
     while not stopped.is_set():
@@ -103,6 +141,8 @@ try:
         collections(client, n)
         pipelines(client, n)
         errors(client, n)
+        subscriber.receives(client, n)
+        short_subscription(client, n)
         if n % 20 == 0:
             connections(n)
         n += 1

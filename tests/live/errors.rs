@@ -146,9 +146,6 @@ fn commands_with_connection_state_are_never_forwarded_as_they_are() {
     for line in [
         "MULTI",
         "WATCH state:k",
-        "SUBSCRIBE ch",
-        "PSUBSCRIBE p*",
-        "SSUBSCRIBE ch",
         "MONITOR",
         "BLPOP state:none 0.01",
         "BZPOPMIN state:none 0.01",

@@ -16,6 +16,7 @@ mod info;
 mod monitor;
 mod password;
 mod protocol;
+mod pubsub;
 mod replicas;
 mod resp3;
 mod session;

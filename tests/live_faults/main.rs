@@ -5,6 +5,7 @@ mod support;
 
 mod failover;
 mod loss;
+mod pubsub;
 mod redirects;
 mod reshard;
 mod stall;

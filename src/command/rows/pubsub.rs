@@ -1,11 +1,10 @@
 //! Rows: publish and subscribe.
 
 use super::super::spec::{Class, Command, Merge};
-use super::{any, container, help, keyed, row, ALL, KEY};
+use super::{container, help, keyed, row, ALL, KEY};
 
 pub(super) const ROWS: &[Command] = &[
-    // A cluster passes a message on to all its nodes, so any of them will do.
-    any("publish", 3),
+    row("publish", 3, Class::PubSub),
     keyed("spublish", 3, KEY),
     row("subscribe", -2, Class::PubSub),
     row("unsubscribe", -1, Class::PubSub),

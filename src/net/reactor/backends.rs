@@ -8,7 +8,7 @@ use mio::{Interest, Token};
 
 use super::{at, put, take, Reactor, FIRST_SOCKET, READS_PER_TURN};
 use crate::base::arena::Key;
-use crate::net::socket::{Look, Socket};
+use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::Backend;
 
 impl Reactor {
@@ -68,21 +68,35 @@ impl Reactor {
     pub(super) fn pump_backend(&mut self, key: Key<Backend>) {
         for _ in 0..READS_PER_TURN {
             let Some(socket) = at(&mut self.backends, key) else { return };
-            if !socket.readable {
+            if !socket.readable || socket.paused {
                 return;
             }
             match socket.read(&mut self.scratch, &mut self.buffers) {
-                Look::Data(held) => {
-                    let data = socket.bytes(held, &self.scratch);
-                    let consumed = self.engine.backend_bytes(key, data);
-                    socket.consumed(held, consumed, &self.scratch, &mut self.buffers);
-                }
+                Look::Data(held) => self.hand_in_replies(key, held),
                 Look::Nothing => return,
                 Look::End => return self.backend_failed(key, "the node closed the connection"),
                 Look::Failed(e) => return self.backend_failed(key, &e.to_string()),
             }
         }
         self.again.push(key);
+    }
+
+    fn hand_in_replies(&mut self, key: Key<Backend>, held: Held) {
+        let Some(socket) = at(&mut self.backends, key) else { return };
+        let data = socket.bytes(held, &self.scratch);
+        let consumed = self.engine.backend_bytes(key, data);
+        socket.consumed(held, consumed, &self.scratch, &mut self.buffers);
+        socket.paused = self.engine.is_held(key);
+    }
+
+    /// Reading a backend that the engine had enough of goes on.
+    pub(super) fn resume_backend(&mut self, key: Key<Backend>) {
+        let Some(socket) = at(&mut self.backends, key) else { return };
+        socket.paused = false;
+        if let Some(held) = socket.unread() {
+            self.hand_in_replies(key, held);
+        }
+        self.pump_backend(key);
     }
 
     pub(super) fn backend_failed(&mut self, key: Key<Backend>, why: &str) {

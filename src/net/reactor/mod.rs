@@ -195,6 +195,11 @@ impl Reactor {
         for key in std::mem::take(&mut self.again) {
             self.pump_backend(key);
         }
+        let mut held = Vec::new();
+        self.engine.take_held_backends(&mut held);
+        for key in held {
+            self.resume_backend(key);
+        }
         let mut ready = Vec::new();
         self.engine.take_ready(&mut ready);
         for key in ready {

@@ -122,7 +122,7 @@ impl Engine {
         for node in self.nodes.present() {
             let replica = !self.nodes.is_primary(node);
             let kind =
-                if is_kill(row) { self.kind_beside(node) } else { Kind { resp3, replica, dedicated: false } };
+                if is_kill(row) { self.kind_beside(node) } else { Kind { resp3, replica, ..Kind::default() } };
             let name = self.nodes.get(node).map_or_else(String::new, |n| n.name.clone());
             targets.push(Target { slot: NO_SLOT, node, name, kind });
         }

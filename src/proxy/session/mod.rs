@@ -86,6 +86,7 @@ impl Engine {
             return Step::Wait;
         }
         self.leave_transaction(key);
+        self.leave_all(key);
         let stranger = !self.config.password.is_empty();
         self.unmonitor(key);
         self.unmute(key);

@@ -1,0 +1,61 @@
+//! Publish and subscribe: many clients share one subscription per worker and node.
+//!
+//! A *topic* is a channel, a pattern or a sharded channel that some client of this worker wants. A *listener* is a
+//! backend that only subscribes; there is at most one to each node. Which listeners carry a topic:
+//!
+//! | topic | carried by |
+//! |---|---|
+//! | channel, pattern | one node, the *main* one: a cluster passes every message on to all its nodes |
+//! | that may see keyspace events | the main node and every primary, since nodes keep these events to themselves |
+//! | sharded channel | the owner of its slot |
+//!
+//! `Engine::settle` makes that true for one topic and is called whenever something about it has changed; what cannot
+//! be done now is tried again soon. A message is passed on only if it comes from the node that has to bring it, so
+//! a change of nodes may lose messages and does not double them. A client's SUBSCRIBE is confirmed when the nodes have
+//! confirmed theirs, and until then nothing but further subscriptions overtakes it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `hub` | topics, and which clients and listeners belong to them |
+//! | `subscriber` | what one client has subscribed to |
+//! | `commands` | what clients ask for |
+//! | `listen` | subscriptions at the nodes |
+//! | `messages` | what listeners receive, passed on |
+//! | `names`, `encode` | names that may be keyspace events; frames |
+
+mod commands;
+mod encode;
+mod hub;
+mod listen;
+mod messages;
+mod names;
+mod subscriber;
+
+pub use hub::{Hub, Topic};
+pub use subscriber::Subscriber;
+
+/// What the name of a topic stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// SUBSCRIBE: the channel of this name.
+    Channel,
+    /// PSUBSCRIBE: all channels that match.
+    Pattern,
+    /// SSUBSCRIBE: the sharded channel of this name.
+    Shard,
+}
+
+impl Scope {
+    /// How many scopes there are.
+    pub const COUNT: usize = 3;
+
+    /// The command that subscribes, in the lower case of confirmations.
+    pub fn subscribe(self) -> &'static str {
+        ["subscribe", "psubscribe", "ssubscribe"][self as usize]
+    }
+
+    /// The command that ends a subscription.
+    pub fn unsubscribe(self) -> &'static str {
+        ["unsubscribe", "punsubscribe", "sunsubscribe"][self as usize]
+    }
+}
