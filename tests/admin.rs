@@ -116,6 +116,7 @@ fn config(node: SocketAddr) -> Arc<Config> {
         read_prefer: ReadPrefer::Master,
         workers: 2,
         debug_addr: None,
+        announce_addr: None,
         reply_timeout: Duration::from_secs(1),
         retry_timeout: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(1),

@@ -40,7 +40,7 @@ fn an_empty_command_line_gives_the_defaults() {
     assert_eq!((proxy.backend_idle_connections, proxy.backend_init_connections), (5, 0));
     assert_eq!(proxy.read_prefer, ReadPrefer::Master);
     assert_eq!(proxy.workers, std::thread::available_parallelism().unwrap().get());
-    assert_eq!(proxy.debug_addr, None);
+    assert_eq!((proxy.debug_addr, proxy.announce_addr), (None, None));
     assert_eq!(proxy.reply_timeout, Duration::from_secs(10));
     assert_eq!(proxy.retry_timeout, Duration::from_secs(10));
     assert_eq!(proxy.drain_timeout, Duration::from_secs(10));
@@ -62,7 +62,7 @@ fn an_empty_command_line_gives_the_defaults() {
     };
     assert_eq!(log, want);
     assert_eq!(LogConfig::default(), want);
-    assert_eq!(format!("{:?}", Config::for_tests()), format!("{proxy:?}"));
+    assert_eq!(format!("{:?}", Config::for_tests()), format!("{:?}", run("").proxy));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn every_way_of_writing_a_flag_is_understood() {
 fn values_arrive_where_they_belong() {
     let Settings { proxy, log } = run("-addr [::1]:0 -startup-nodes a:1,::1:2,[::2]:3 -connect-timeout 250ms \
         -slots-reload-interval=1m30s -backend-idle-connections 9 -backend-init-connections 9 -read-prefer replica \
-        -debug-addr :6060 -reply-timeout 1s -retry-timeout 2s -drain-timeout 0 -max-clients 1 \
+        -debug-addr :6060 -announce-addr ::1:6379 -reply-timeout 1s -retry-timeout 2s -drain-timeout 0 -max-clients 1 \
         -client-idle-timeout 1.5h -client-output-limit 64kb -pubsub-output-limit 2mb -max-request 1k -max-request 1m");
     assert_eq!(proxy.addr, "[::1]:0");
     assert_eq!(proxy.startup_nodes, ["a:1", "[::1]:2", "[::2]:3"]);
@@ -101,6 +101,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((proxy.backend_idle_connections, proxy.backend_init_connections), (9, 9));
     assert_eq!(proxy.read_prefer, ReadPrefer::Slave);
     assert_eq!(proxy.debug_addr.as_deref(), Some("0.0.0.0:6060"));
+    assert_eq!(proxy.announce_addr.as_deref(), Some("[::1]:6379"));
     assert_eq!((proxy.reply_timeout, proxy.retry_timeout), (Duration::from_secs(1), Duration::from_secs(2)));
     assert_eq!((proxy.drain_timeout, proxy.max_clients), (Duration::ZERO, 1));
     assert_eq!(proxy.client_idle_timeout, Duration::from_secs(5400));
@@ -108,6 +109,8 @@ fn values_arrive_where_they_belong() {
     assert_eq!(proxy.pubsub_output_limit, 2 << 20);
     assert_eq!(log, LogConfig::default());
     assert_eq!(run("-debug-addr=").proxy.debug_addr, None);
+    assert_eq!(run("-announce-addr=").proxy.announce_addr, None);
+    assert_eq!(run("-announce-addr redis.svc:1").proxy.announce_addr.as_deref(), Some("redis.svc:1"));
     assert_eq!(run("-addr :1").proxy.addr, "0.0.0.0:1");
 }
 
@@ -153,6 +156,12 @@ fn errors_name_the_flag_the_value_and_what_is_accepted() {
         ("-reply-timeout 0", r#"-reply-timeout: invalid value "0": want a duration such as 250ms, 3s or 1m30s, at least 1ms"#.into()),
         ("-drain-timeout 1us", r#"-drain-timeout: invalid value "1us": want 0 or a duration such as 250ms, 3s or 1m30s, at least 1ms"#.into()),
         ("-addr 8088", r#"-addr: invalid value "8088": want host:port such as 0.0.0.0:8088 or [::1]:8088, port up to 65535"#.into()),
+        ("-announce-addr host", r#"-announce-addr: invalid value "host": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
+        ("-announce-addr :8088", r#"-announce-addr: invalid value ":8088": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
+        ("-announce-addr 0.0.0.0:8088", r#"-announce-addr: invalid value "0.0.0.0:8088": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
+        ("-announce-addr [::]:8088", r#"-announce-addr: invalid value "[::]:8088": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
+        ("-announce-addr host:0", r#"-announce-addr: invalid value "host:0": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
+        ("-announce-addr host:65536", r#"-announce-addr: invalid value "host:65536": want host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"#.into()),
         ("-debug-addr x", r#"-debug-addr: invalid value "x": want host:port such as 0.0.0.0:8088 or [::1]:8088, port up to 65535, or nothing"#.into()),
         ("-startup-nodes=", format!(r#"-startup-nodes: invalid value "": {NODES}; not """#)),
         ("-startup-nodes a:1,,b:2", format!(r#"-startup-nodes: invalid value "a:1,,b:2": {NODES}; not """#)),

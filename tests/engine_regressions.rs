@@ -262,3 +262,21 @@ fn two_requests_that_wait_for_an_ask_target_do_not_wait_for_each_other() {
     let asking = "*1\r\n$6\r\nASKING\r\n";
     assert_eq!(rig.written(target), format!("{asking}{SET_1}{asking}{SET_2}"));
 }
+
+#[test]
+fn a_slot_that_moved_to_nowhere_is_served_again_by_its_published_owner() {
+    let mut rig = Rig::new(Config::for_tests());
+    let client = rig.client();
+    rig.send(client, GET);
+    let owner = rig.backend();
+    assert_eq!(rig.written(owner), GET);
+    rig.answer(owner, "-MOVED 7629 10.9.9.9:7000\r\n");
+    let mut effects = Vec::new();
+    rig.engine.take_effects(&mut effects);
+    let refused =
+        effects.iter().find_map(|e| if let Effect::Connect(key, _) = e { Some(*key) } else { None });
+    rig.engine.backend_gone(refused.expect("a backend to connect"), "refused".into());
+    rig.wait(Duration::from_millis(50));
+    rig.wait(Duration::from_millis(50));
+    assert_eq!(rig.written(owner), GET);
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis_cluster_proxy::cluster::{SlotMap, SLOTS};
-use redis_cluster_proxy::config::{Config, ReadPrefer};
+use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::net::mesh::{Message, WorkerHandle};
 use redis_cluster_proxy::net::topology::{spawn, Hint, TopologyHandle};
 
@@ -112,24 +112,11 @@ fn bulk(text: &str) -> String {
 
 fn config(startup: &[String], interval: Duration, password: &str) -> Arc<Config> {
     Arc::new(Config {
-        addr: "127.0.0.1:0".into(),
         startup_nodes: startup.to_vec(),
         password: password.into(),
         connect_timeout: Duration::from_secs(1),
         slots_reload_interval: interval,
-        backend_idle_connections: 0,
-        backend_init_connections: 0,
-        read_prefer: ReadPrefer::Master,
-        workers: 1,
-        debug_addr: None,
-        reply_timeout: Duration::from_secs(1),
-        retry_timeout: Duration::from_secs(1),
-        drain_timeout: Duration::from_secs(1),
-        max_clients: 1,
-        client_idle_timeout: Duration::ZERO,
-        client_output_limit: 1 << 20,
-        pubsub_output_limit: 1 << 20,
-        max_request: 1 << 20,
+        ..Config::for_tests()
     })
 }
 

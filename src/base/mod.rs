@@ -3,5 +3,6 @@
 pub mod arena;
 pub mod pool;
 pub mod random;
+pub mod sha1;
 pub mod time;
 pub mod wheel;

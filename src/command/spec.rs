@@ -176,5 +176,6 @@ pub enum Local {
     Reset,
     ReadOnly,
     ReadWrite,
+    Role,
     Client,
 }

@@ -50,6 +50,9 @@ pub(super) const FLAGS: &[Flag] = &[
         |s, v| put(&mut s.proxy.workers, workers(v))),
     row("debug-addr", Kind::String, "", "admin HTTP address: metrics, log level, profiles; off when empty",
         |s, v| put(&mut s.proxy.debug_addr, admin_address(v))),
+    row("announce-addr", Kind::String, "",
+        "host:port by which clients reach the proxy, told to cluster clients; when empty, the address that each came in at",
+        |s, v| put(&mut s.proxy.announce_addr, announce_address(v))),
     row("connect-timeout", Kind::Duration, "3s", "how long connecting to a cluster node may take, handshake included",
         |s, v| put(&mut s.proxy.connect_timeout, timeout(v))),
     row("slots-reload-interval", Kind::Duration, "3s", "how often the slot map is reloaded without a reason",
@@ -203,6 +206,22 @@ fn admin_address(text: &str) -> Result<Option<String>, String> {
         return Ok(None);
     }
     listen_address(text).map(Some).map_err(|want| format!("{want}, or nothing"))
+}
+
+/// Clients must be able to connect to it, so neither host nor port may be left open.
+fn announce_address(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match value::host_port(text) {
+        Some((host, port)) if !host.is_empty() && host != "0.0.0.0" && host != "::" && port != 0 => {
+            Ok(Some(value::join_host_port(host, port)))
+        }
+        _ => {
+            Err("host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"
+                .into())
+        }
+    }
 }
 
 fn startup_nodes(text: &str) -> Result<Vec<String>, String> {

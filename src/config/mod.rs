@@ -60,6 +60,8 @@ pub struct Config {
     pub workers: usize,
     /// `-debug-addr`: where the admin HTTP server listens, or `None`.
     pub debug_addr: Option<String>,
+    /// `-announce-addr`: `host:port` that cluster clients are told, or `None` for the address that they came in at.
+    pub announce_addr: Option<String>,
     /// `-reply-timeout`: how long a node may take to answer a request on a shared backend.
     pub reply_timeout: Duration,
     /// `-retry-timeout`: how long a request may wait and be sent again before the client gets an error.
@@ -115,6 +117,7 @@ impl Config {
             read_prefer: ReadPrefer::Master,
             workers: 1,
             debug_addr: None,
+            announce_addr: None,
             reply_timeout: Duration::ZERO,
             retry_timeout: Duration::ZERO,
             drain_timeout: Duration::ZERO,

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::Arc;
 
+use crate::base::arena::Key;
 use crate::cluster::SlotMap;
+use crate::proxy::{Answer, Ask, Question};
 use crate::stats::Counters;
 
 /// What a worker can be told.
@@ -17,6 +19,19 @@ pub enum Message {
     Topology(Arc<SlotMap>),
     /// Send your counters to this channel; a full or closed channel is ignored.
     Counters(SyncSender<Counters>),
+    /// Another worker's question about this one; the answer goes back to it.
+    Ask {
+        /// Number of the worker that asks.
+        from: usize,
+        /// What it calls the question.
+        ask: Key<Ask>,
+        /// The question.
+        question: Arc<Question>,
+    },
+    /// The answer of another worker.
+    Answer(Key<Ask>, Answer),
+    /// What clients of another worker sent, for those of this one that watch.
+    Show(Vec<u8>),
     /// Stop accepting, finish what is in flight within the drain timeout, then end the thread.
     Drain,
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod clock;
+mod host;
 mod listener;
 pub mod logger;
 pub mod mesh;

@@ -30,6 +30,8 @@ pub struct Server {
     /// The topology thread.
     pub topology: TopologyHandle,
     threads: Vec<JoinHandle<()>>,
+    /// Tells this run of the process from others.
+    run: u64,
 }
 
 /// What a worker is made of before its thread runs.
@@ -52,7 +54,8 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
         seeds.push(seed);
     }
     let topology = topology::spawn(Arc::clone(config), workers.clone()).map_err(system)?;
-    let mut server = Server { addr, workers, topology, threads: Vec::new() };
+    let run = Clock::new().wall_micros();
+    let mut server = Server { addr, workers, topology, threads: Vec::new(), run };
     let mut listener = Some(listener);
     for (me, seed) in seeds.into_iter().enumerate() {
         let thread = server.start_worker(config, me, seed, listener.take()).map_err(system)?;
@@ -95,7 +98,7 @@ impl Server {
         let engine = Engine::new(Arc::clone(config), around, clock.now());
         let (workers, topology, max_clients) =
             (self.workers.clone(), self.topology.clone(), config.max_clients);
-        let parts = Parts { poll, inbox, listener, workers, me, max_clients, topology };
+        let parts = Parts { poll, inbox, listener, workers, me, max_clients, topology, run: self.run };
         let mut reactor = Reactor::new(parts, engine, clock)?;
         std::thread::Builder::new().name(format!("worker-{me}")).spawn(move || {
             let _fate = Fate;

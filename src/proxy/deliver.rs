@@ -8,6 +8,7 @@ use super::engine::{Alarm, Effect, Engine};
 use super::loss::Loss;
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
+use super::scripts;
 use crate::base::arena::Key;
 use crate::command;
 use crate::resp::{self, Scan};
@@ -136,7 +137,7 @@ impl Engine {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
         // The order counts replies in a run as passed before their bytes are in the outbox, so nothing else may be
         // appended to the outbox before the run is.
-        if !active.order.is_head(sequence) || active.order.ready_behind_head() {
+        if !active.order.is_head(sequence) || !active.order.is_simple_head() {
             self.finish_run(data, run);
             return self.reply_to(key, sequence, &data[range]);
         }
@@ -185,7 +186,8 @@ impl Engine {
             }
             _ => Verdict::Reply,
         };
-        if verdict == Verdict::Reply {
+        let of_script = scripts::is_script_error(frame) && scripts::is_single_call(&front.part);
+        if verdict == Verdict::Reply && !of_script {
             b.fifo.pop_front();
             b.window.acknowledge(front.len as usize);
             return match front.part.owner {
@@ -204,7 +206,12 @@ impl Engine {
         b.fifo.pop_front();
         b.window.acknowledge(front.len as usize);
         let from = b.node;
-        self.redirect(from, front.part, &request, verdict, frame);
+        if of_script && self.script_error(key, &front.part, &request, frame) {
+            let part = Part { attempts: front.part.attempts + 1, ..front.part };
+            self.follow(part, &request, frame);
+        } else {
+            self.redirect(from, front.part, &request, verdict, frame);
+        }
         self.scratch = request;
     }
 

@@ -1,14 +1,14 @@
 //! Request -> plan -> parts: looks the command up, decides, and sends parts to backends.
 
 use super::backend::{Backend, Kind, State};
-use super::client::Client;
+use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
 use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
-use crate::command::{self, Class, Command, Flags, KeyError, Unknown};
+use crate::command::{self, Class, Command, Flags, KeyError, Keys, Unknown};
 use crate::config::ReadPrefer;
 use crate::resp::{encode, Args};
 
@@ -38,19 +38,21 @@ pub enum Unsent {
 impl Engine {
     /// One whole request of a client.
     pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let command = match command::resolve(args) {
             Ok(command) => command,
             Err(unknown) => {
+                c.last_command = NO_COMMAND;
                 self.spoil(key);
                 return self.unknown(key, args, unknown);
             }
         };
+        c.last_command = command.id;
+        let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
         if !command::arity_ok(command, args.len()) {
             self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
-        let (stranger, subscriber) =
-            self.clients.get(key).map_or((true, false), |c| (!c.authenticated, c.subscriber.is_some()));
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
         }
@@ -59,12 +61,26 @@ impl Engine {
                 return step;
             }
         }
-        let step = match self.in_multi(key) && !Engine::leaves_queue(command) {
-            true => self.queue(key, command, args),
-            false => self.carry_out(key, command, args),
+        let step = match self.watchful {
+            false => self.queue_or_carry_out(key, command, args),
+            true => self.under_watch(key, command, args),
         };
         self.counters.requests += u64::from(step == Step::Taken);
         step
+    }
+
+    /// A request that is known, well-formed and allowed.
+    #[inline]
+    pub(super) fn queue_or_carry_out(
+        &mut self,
+        key: Key<Client>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Step {
+        match self.in_multi(key) && !Engine::leaves_queue(command) {
+            true => self.queue(key, command, args),
+            false => self.carry_out(key, command, args),
+        }
     }
 
     fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
@@ -72,9 +88,14 @@ impl Engine {
             Class::Slot => self.whole(key, command, args),
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
+            Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
+            Class::EveryNode(merge) => self.every_node(key, command, merge, args),
+            Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.local(key, command, local, args),
             Class::PubSub => self.pubsub(key, command, args),
-            Class::Info => self.info(key, args),
+            Class::Info => self.info(key, command, args),
+            Class::ClusterView => self.cluster_view(key, command, args),
+            Class::Monitor => self.monitor(key),
             Class::Blocking if command::blocks(command, args) => self.block(key, command, args),
             Class::Blocking => self.whole(key, command, args),
             Class::Transaction => self.transaction(key, command, args),
@@ -87,7 +108,12 @@ impl Engine {
     #[inline]
     pub(super) fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command::slot_of(command, args) {
-            Ok(slot) => self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame()),
+            Ok(slot) => {
+                if let Keys::Counted { .. } = command.keys {
+                    self.note_script(command, args);
+                }
+                self.send_whole(key, command, slot.unwrap_or(NO_SLOT), args.frame())
+            }
             Err(error) => self.key_error(key, command, args, error),
         }
     }
@@ -148,6 +174,9 @@ impl Engine {
         if part.attempts != 0 {
             self.wanders(&part, key);
         }
+        if self.scripts.may_be_called_by(&part) {
+            self.load_scripts(key, &part, bytes);
+        }
         let Some(b) = self.backends.get_mut(key) else { return };
         match part.block {
             false => b.push(part, bytes, self.now),
@@ -174,7 +203,10 @@ impl Engine {
             }
         }
         let node = match part.slot {
-            NO_SLOT => self.nodes.any_primary(self.now),
+            NO_SLOT => match self.target_of(part) {
+                Some(node) => return self.shared_backend(node, part.kind),
+                None => self.nodes.any_primary(self.now),
+            },
             slot => self.nodes.primary(slot),
         };
         self.shared_backend(node.ok_or(Unsent::Unserved)?, Kind { replica: false, ..part.kind })
@@ -240,7 +272,10 @@ impl Engine {
     pub(super) fn unserved(&mut self, part: Part) {
         self.nobody_serves();
         let mut error = Vec::new();
-        errors::unserved(&mut error, part.slot, self.nodes.known());
+        match self.target_name(&part) {
+            Some(name) => errors::has_left(&mut error, name),
+            None => errors::unserved(&mut error, part.slot, self.nodes.known()),
+        }
         self.answer(&part, &error);
     }
 

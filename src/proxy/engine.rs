@@ -9,12 +9,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::across::{Ask, Question};
 use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::fan::Gather;
+use super::info::{ErrorCounts, Host};
 use super::loss::Loss;
+use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
+use super::pause::Pause;
 use super::pubsub::Hub;
+use super::scripts::Scripts;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -61,6 +66,12 @@ pub enum Effect {
     CloseClient(Key<Client>),
     /// The topology may have changed.
     Refresh(Hint),
+    /// Bring this question to [`Engine::question`] of all other workers and their answers to [`Engine::answered`], for
+    /// one that has ended [`super::Answer::Done`]. If it [wants the host](Question::wants_host), tell it this engine by
+    /// [`Engine::set_host`] first and then put the question to this engine, too.
+    Ask(Key<Ask>, Arc<Question>),
+    /// Bring these bytes to [`Engine::watched`] of this worker.
+    Show(usize, Vec<u8>),
 }
 
 /// Why the topology may have changed.
@@ -87,6 +98,10 @@ pub enum Alarm {
     Settle,
     /// Listeners are looked after.
     Listeners,
+    /// Answers to a question take too long.
+    Ask(Key<Ask>),
+    /// End of CLIENT PAUSE.
+    PauseEnd,
     /// End of an orderly stop.
     Drain,
 }
@@ -102,6 +117,12 @@ pub struct Holdings {
     pub nodes: usize,
     /// Split requests under way.
     pub gathers: usize,
+    /// Questions to all workers under way.
+    pub asks: usize,
+    /// Clients that MONITOR.
+    pub monitors: usize,
+    /// Entries on the list of clients that CLIENT PAUSE holds up.
+    pub held: usize,
     /// Timers set.
     pub timers: usize,
     /// Entries on the list of clients that wait for the topology.
@@ -125,6 +146,16 @@ pub struct Engine {
     pub(super) nodes: Nodes,
     pub(super) gathers: Arena<Gather>,
     pub(super) hub: Hub,
+    pub(super) asks: Arena<Ask>,
+    pub(super) watchers: Watchers,
+    pub(super) pause: Option<Pause>,
+    /// Clients that the pause holds up.
+    pub(super) held: Vec<Key<Client>>,
+    /// Requests are looked at one by one: somebody watches, or a pause is in force.
+    pub(super) watchful: bool,
+    pub(super) error_counts: ErrorCounts,
+    pub(super) host: Host,
+    pub(super) scripts: Scripts,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -148,8 +179,6 @@ pub struct Engine {
     pub(super) server_version: String,
     pub(super) next_id: u64,
     pub(super) draining: bool,
-    /// Clients of all workers, as last told by the caller.
-    pub(super) clients_everywhere: u64,
 }
 
 impl Engine {
@@ -163,6 +192,14 @@ impl Engine {
             nodes: Nodes::default(),
             gathers: Arena::default(),
             hub: Hub::default(),
+            asks: Arena::default(),
+            watchers: Watchers::default(),
+            pause: None,
+            held: Vec::new(),
+            watchful: false,
+            error_counts: ErrorCounts::default(),
+            host: Host::default(),
+            scripts: Scripts::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -182,7 +219,6 @@ impl Engine {
             server_version: String::new(),
             next_id: 1 + around.worker as u64,
             draining: false,
-            clients_everywhere: 0,
             config,
             around,
         }
@@ -204,6 +240,10 @@ impl Engine {
                 Alarm::Idle(key) => self.idle_alarm(key),
                 Alarm::Settle => self.settle_alarm(),
                 Alarm::Listeners => self.listener_alarm(),
+                Alarm::Ask(key) => self.ask_alarm(key),
+                Alarm::PauseEnd => {
+                    self.unpause();
+                }
                 Alarm::Drain => self.close_all_clients(),
             }
         }
@@ -229,6 +269,9 @@ impl Engine {
             backends: self.backends.len(),
             nodes: self.nodes.len(),
             gathers: self.gathers.len(),
+            asks: self.asks.len(),
+            monitors: self.watchers.len(),
+            held: self.held.len(),
             timers: self.timers.len(),
             waiting: self.waiting.len(),
             parked: actives().map(|a| a.parked.len()).sum(),
@@ -237,9 +280,14 @@ impl Engine {
         }
     }
 
-    /// How many clients all workers serve together, for INFO.
-    pub fn set_clients_everywhere(&mut self, clients: u64) {
-        self.clients_everywhere = clients;
+    /// What the engine cannot know of the process and the machine it runs on; for showing only.
+    pub fn set_host(&mut self, host: Host) {
+        self.host = host;
+    }
+
+    /// The Unix time at which the engine's time began, in microseconds; for showing only.
+    pub fn set_wall(&mut self, wall_us: u64) {
+        self.host.wall_us = wall_us;
     }
 
     /// Moves the clients with something to write to `keys`.
@@ -269,7 +317,9 @@ impl Engine {
 
     /// Whether there are effects to carry out or keys on a dirty list.
     pub fn has_output(&self) -> bool {
-        !(self.effects.is_empty() && self.dirty_clients.is_empty() && self.dirty_backends.is_empty())
+        let nothing =
+            self.effects.is_empty() && self.dirty_clients.is_empty() && self.dirty_backends.is_empty();
+        !nothing || self.watchers.has_lines()
     }
 
     /// Puts a client on the ready list because its caller stopped reading it.
@@ -279,6 +329,9 @@ impl Engine {
 
     /// Moves what the caller must do to `effects`, in order.
     pub fn take_effects(&mut self, effects: &mut Vec<Effect>) {
+        if self.watchers.has_lines() {
+            self.send_lines();
+        }
         effects.append(&mut self.effects);
     }
 
@@ -302,6 +355,7 @@ impl Engine {
     /// Orderly stop: every client is closed once its requests are answered, all of them after the drain timeout.
     pub fn drain(&mut self) {
         self.draining = true;
+        self.unpause();
         self.timers.set(self.now.after(self.config.drain_timeout), Alarm::Drain);
         for key in self.clients.keys() {
             self.close_if_done(key);

@@ -58,6 +58,12 @@ pub fn outcome_unknown(out: &mut Vec<u8>, node: &str, why: &str) {
     );
 }
 
+/// A question to all workers was not answered by all, as a whole frame.
+pub fn silent_worker(out: &mut Vec<u8>, waited: Duration) {
+    let waited = waited.as_millis();
+    say(out, format_args!("-ERR a worker of the proxy did not answer within {waited} ms\r\n"));
+}
+
 /// A part that found no node in time, as a whole frame.
 pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     let waited = waited.as_millis();
@@ -68,6 +74,28 @@ pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
             format_args!("-CLUSTERDOWN No node of slot {slot} could be reached within {waited} ms\r\n"),
         ),
     }
+}
+
+/// A node that a part was for and that is not in the cluster any more, as a whole frame.
+pub fn has_left(out: &mut Vec<u8>, node: &str) {
+    say(out, format_args!("-ERR node {node} has left the cluster before it was asked\r\n"));
+}
+
+/// A node that a part was for and that could not be asked in time, as a whole frame.
+pub fn unreachable(out: &mut Vec<u8>, node: &str, waited: Duration) {
+    let waited = waited.as_millis();
+    say(out, format_args!("-ERR node {node} could not be reached within {waited} ms\r\n"));
+}
+
+/// The error of one of the nodes that were asked, a whole frame, as a whole frame that names the node.
+pub fn of_node(out: &mut Vec<u8>, node: &str, error: &[u8]) {
+    say(out, format_args!("-ERR node {node}: "));
+    out.extend_from_slice(error.strip_prefix(b"-").unwrap_or(error));
+}
+
+/// A node's SCAN cursor that leaves no room for the slot, as a whole frame.
+pub fn cursor_too_large(out: &mut Vec<u8>, cursor: u64) {
+    say(out, format_args!("-ERR the cursor {cursor} of a node is too large to go on with SCAN here\r\n"));
 }
 
 /// A part that was sent from node to node until time ran out, as a whole frame.
@@ -88,7 +116,7 @@ pub fn misconfigured(out: &mut Vec<u8>, node: &str, answer: &[u8]) {
     say(out, format_args!("-ERR the proxy could not log in to node {node}: {answer}\r\n"));
 }
 
-/// A node answered a part of a split command with something that cannot be merged, as a whole frame.
+/// A node answered a part of a split command, or one of many nodes, with something that cannot be merged, as a whole frame.
 pub fn unmergeable(out: &mut Vec<u8>) {
     out.extend_from_slice(b"-ERR a node answered a part of this command in an unexpected form\r\n");
 }

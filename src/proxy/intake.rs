@@ -8,6 +8,7 @@ use super::dispatch::Step;
 use super::engine::{Alarm, Effect, Engine};
 use super::order::Sequence;
 use super::part::{Owner, Part};
+use super::session::Mute;
 use crate::base::arena::Key;
 use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 
@@ -44,6 +45,14 @@ impl Engine {
         let key = self.clients.insert(client);
         self.set_idle_timer(key);
         key
+    }
+
+    /// By which address a client reached the proxy, and its socket's descriptor: CLUSTER and CLIENT LIST show them.
+    pub fn client_reached(&mut self, key: Key<Client>, local: SocketAddr, descriptor: i32) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.local = local;
+            c.descriptor = descriptor;
+        }
     }
 
     /// A client was turned away because there are too many.
@@ -139,7 +148,7 @@ impl Engine {
     /// Nothing was heard of a client for a while.
     pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get_mut(key) else { return };
-        if !c.settled() || c.dirty || c.subscriber.is_some() {
+        if !c.settled() || c.dirty || c.held || c.subscriber.is_some() {
             c.heard = self.now;
         }
         let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
@@ -178,14 +187,14 @@ impl Engine {
             }
             budget -= 1;
             let rest = &data[at..];
-            let stranger = self.clients.get(key).is_some_and(|c| !c.authenticated);
+            let (stranger, mute) =
+                self.clients.get(key).map_or((true, Mute::Never), |c| (!c.authenticated, c.mute));
             let parsed = parser.parse(rest, if stranger { &self.stranger_limits } else { &self.limits });
             let (len, step) = match parsed {
                 Parsed::Incomplete => return (at, Intake::More),
                 Parsed::Empty { len } => (len, Step::Taken),
-                Parsed::Request { len } => (len, self.request(key, &Args::new(&rest[..len], parser.spans()))),
-                Parsed::Inline { len } => (len, self.inline_request(key, &rest[..len])),
-                Parsed::Error(error) => (rest.len(), self.protocol_error(key, error)),
+                parsed if mute == Mute::Never => self.take_request(key, parsed, rest, parser),
+                parsed => self.muted(key, |engine| engine.take_request(key, parsed, rest, parser)),
             };
             if step == Step::Wait {
                 parser.reset();
@@ -194,6 +203,23 @@ impl Engine {
             at += len;
         }
         (at, Intake::More)
+    }
+
+    /// What the parser has found at the start of `rest`; how long it is, and what became of it.
+    #[inline]
+    fn take_request(
+        &mut self,
+        key: Key<Client>,
+        parsed: Parsed,
+        rest: &[u8],
+        parser: &RequestParser,
+    ) -> (usize, Step) {
+        match parsed {
+            Parsed::Request { len } => (len, self.request(key, &Args::new(&rest[..len], parser.spans()))),
+            Parsed::Inline { len } => (len, self.inline_request(key, &rest[..len])),
+            Parsed::Error(error) => (rest.len(), self.protocol_error(key, error)),
+            Parsed::Incomplete | Parsed::Empty { .. } => (0, Step::Taken),
+        }
     }
 
     /// Why no further request may be taken from a client now.
@@ -225,7 +251,7 @@ impl Engine {
     fn resume(&mut self, key: Key<Client>) {
         let stopped = self.stop(key).is_some();
         let Some(c) = self.clients.get_mut(key) else { return };
-        let barrier = c.barrier && !c.settled();
+        let barrier = c.held || (c.barrier && !c.settled());
         if !stopped && !barrier {
             c.paused = false;
             c.barrier = false;
@@ -286,6 +312,12 @@ impl Engine {
             self.close_leased(&lease);
         }
         self.timers.cancel(c.timer);
+        if c.held {
+            self.held.retain(|k| *k != key);
+        }
+        if c.monitor {
+            self.monitor_gone(key);
+        }
         if let Some(mut active) = c.active.take() {
             self.timers.cancel(active.parked_timer);
             if active.waiting {
@@ -314,12 +346,16 @@ impl Engine {
         let Some(c) = self.clients.get_mut(key) else { return };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         if active.order.is_empty() {
-            active.out.tail().extend_from_slice(reply);
+            if !active.order.is_muting() {
+                active.out.tail().extend_from_slice(reply);
+            }
         } else {
             let sequence = active.order.admit(0);
             active.order.complete(sequence, reply, active.out.tail());
         }
-        self.counters.error_replies += u64::from(reply.first() == Some(&b'-'));
+        if reply.first() == Some(&b'-') {
+            self.note_error(reply);
+        }
         self.mark_client(key);
     }
 
@@ -329,7 +365,9 @@ impl Engine {
         let Some(active) = c.active.as_deref_mut() else { return };
         let overdue = active.backlog() > self.config.client_output_limit;
         active.order.complete(sequence, reply, active.out.tail());
-        self.counters.error_replies += u64::from(matches!(reply.first(), Some(b'-' | b'!')));
+        if matches!(reply.first(), Some(b'-' | b'!')) {
+            self.note_error(reply);
+        }
         self.mark_client(key);
         if overdue {
             self.output_limit(key);

@@ -110,16 +110,21 @@ impl Engine {
             whole
         });
         let written = written.count();
-        let mut changed = HashSet::new();
+        // By client and slot; no slot for what was done to all of them.
+        let (mut changed, mut changers) = (HashSet::new(), HashSet::new());
         let mut repeat = vec![false; written];
         for (i, f) in b.fifo.iter().enumerate().take(written).rev() {
             let Some(client) = self.client_of(&f.part) else { continue };
-            let what = (client.index(), f.part.slot);
-            repeat[i] = may_repeat(command::by_id(f.part.command));
+            let command = command::by_id(f.part.command);
+            let client = client.index();
+            let slot = (!is_wide(command)).then_some(f.part.slot);
+            repeat[i] = may_repeat(command);
             if repeat[i] {
-                repeat[i] = !changed.contains(&what);
+                let behind = |s| changed.contains(&(client, s));
+                repeat[i] = !behind(slot) && !behind(None) && (slot.is_some() || !changers.contains(&client));
             } else {
-                changed.insert(what);
+                changed.insert((client, slot));
+                changers.insert(client);
             }
         }
         repeat
@@ -127,6 +132,9 @@ impl Engine {
 
     /// A part of a lost backend, which may be sent again or not.
     fn rescue(&mut self, mut part: Part, request: &[u8], again: bool, node: &str, loss: &Loss) {
+        if let Owner::Ask(ask) = part.owner {
+            return self.part_answered(ask, b"-ERR node lost\r\n");
+        }
         if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
             return;
         }
@@ -163,6 +171,7 @@ impl Engine {
         let (name, addr, again) = (n.name.clone(), n.addr, n.is_failing());
         if b.state != State::Ready {
             n.failed(self.now, &mut self.random);
+            self.nodes.distrust(node);
         }
         match loss {
             Loss::Rejected(Greeting::Auth, answer) => {
@@ -185,4 +194,10 @@ impl Engine {
 fn may_repeat(command: &Command) -> bool {
     let asks = matches!(command.class, Class::AnyPrimary | Class::Info) && !command.flags.has(Flags::WRITE);
     command.flags.has(Flags::READONLY) || asks
+}
+
+/// Whether a command reads or writes keys of all slots (KEYS, SCAN, FLUSHALL).
+fn is_wide(command: &Command) -> bool {
+    let of_keys = command.flags.has(Flags::READONLY) || command.flags.has(Flags::WRITE);
+    matches!(command.class, Class::EveryPrimary(_) | Class::Scan) && of_keys
 }

@@ -12,15 +12,21 @@
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
 //! | `recover`, `loss` | redirects and waiting parts; lost backends |
-//! | `fan` | commands split by slot and merged |
+//! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
+//! | `across` | questions to all workers |
+//! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
+//! | `fan` | commands split by slot, or sent to many nodes, and merged |
+//! | `scan` | SCAN over all primaries |
+//! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
 //! | `lease`, `blocking` | backends lent to one client; commands that wait |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
-//! | `session`, `info`, `errors` | what the proxy answers itself |
 
+mod across;
 mod backend;
 mod blocking;
 mod client;
+mod cluster_view;
 mod deliver;
 mod dispatch;
 mod engine;
@@ -30,17 +36,25 @@ mod info;
 mod intake;
 mod lease;
 mod loss;
+mod monitor;
 mod multi;
 mod nodes;
 mod order;
 mod part;
+mod pause;
 mod pubsub;
 mod recover;
 mod redirect;
+mod scan;
+mod scripts;
 mod session;
 mod window;
 
+pub use across::{Answer, Ask, Question};
 pub use backend::Backend;
 pub use client::Client;
 pub use engine::{Effect, Engine, Hint, Holdings, Surroundings};
+pub use info::{Figures, Host};
 pub use intake::Intake;
+pub use pause::Scope;
+pub use session::Filter;

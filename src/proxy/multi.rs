@@ -32,6 +32,13 @@ pub struct Multi {
     spoiled: bool,
 }
 
+impl Multi {
+    /// How many commands are queued.
+    pub fn commands(&self) -> u32 {
+        self.commands
+    }
+}
+
 impl Engine {
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     pub(super) fn transaction(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {

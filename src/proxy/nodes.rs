@@ -86,8 +86,13 @@ pub struct Nodes {
     by_addr: HashMap<SocketAddr, Key<Node>>,
     shards: Vec<Shard>,
     slots: Vec<u16>,
+    /// As published: what MOVED corrected since is in `slots` only.
+    published: Vec<u16>,
     /// Counts changes of who serves what.
     epoch: u32,
+    /// The shards by the lowest slot of each, and the epoch that they are of.
+    walk: Vec<(u16, Key<Node>)>,
+    walk_epoch: Option<u32>,
     /// Whether a topology was ever published.
     known: bool,
     /// Spreads requests without a slot, and reads over replicas.
@@ -101,8 +106,11 @@ impl Default for Nodes {
             nodes: Arena::default(),
             by_addr: HashMap::new(),
             shards: Vec::new(),
+            published: slots.clone(),
             slots,
             epoch: 0,
+            walk: Vec::new(),
+            walk_epoch: None,
             known: false,
             turn: 0,
         }
@@ -149,7 +157,7 @@ impl Nodes {
     }
 
     /// All nodes that own slots.
-    pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
+    pub fn primary_nodes(&self) -> impl Iterator<Item = Key<Node>> + '_ {
         self.shards.iter().map(|s| s.primary)
     }
 
@@ -163,6 +171,43 @@ impl Nodes {
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
         let shard = *self.slots.get(usize::from(slot))?;
         self.shards.get(usize::from(shard)).map(|s| s.primary)
+    }
+
+    /// How many primaries there are.
+    pub fn primaries(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// How many slots have a primary.
+    pub fn covered(&self) -> usize {
+        self.slots.iter().filter(|s| **s != NO_SHARD).count()
+    }
+
+    /// The lowest slot of each shard and its primary, in the order of these slots; each primary once.
+    pub fn walk(&mut self) -> &[(u16, Key<Node>)] {
+        if self.walk_epoch != Some(self.epoch) {
+            self.walk_epoch = Some(self.epoch);
+            self.walk.clear();
+            let mut last = NO_SHARD;
+            for (slot, shard) in (0u16..).zip(&self.slots).filter(|(_, s)| **s != NO_SHARD) {
+                let Some(Shard { primary, .. }) = self.shards.get(usize::from(*shard)) else { continue };
+                if *shard != last && !self.walk.iter().any(|(_, p)| p == primary) {
+                    self.walk.push((slot, *primary));
+                }
+                last = *shard;
+            }
+        }
+        &self.walk
+    }
+
+    /// The lowest slot of the shard behind the one of `slot` in [`Nodes::walk`].
+    pub fn shard_behind(&mut self, slot: u16) -> Option<u16> {
+        self.walk().iter().map(|(lowest, _)| *lowest).find(|lowest| *lowest > slot)
+    }
+
+    /// All nodes of the present topology, primaries that MOVED told of included.
+    pub fn present(&self) -> Vec<Key<Node>> {
+        self.nodes.iter().filter(|(k, n)| n.listed || self.is_primary(*k)).map(|(k, _)| k).collect()
     }
 
     /// A replica of `slot` that `fits` and is not paused, another one each time.
@@ -212,6 +257,21 @@ impl Nodes {
         true
     }
 
+    /// A node that MOVED may have named cannot be connected: slots that only a MOVED gave to it are where the topology
+    /// says again. A topology that stays the same is not published again, so nothing else would put them right.
+    pub fn distrust(&mut self, node: Key<Node>) {
+        let shards = &self.shards;
+        let its = |shard: u16| shards.get(usize::from(shard)).is_some_and(|s| s.primary == node);
+        let mut changed = false;
+        for (slot, published) in self.slots.iter_mut().zip(&self.published) {
+            if *slot != *published && its(*slot) {
+                *slot = *published;
+                changed = true;
+            }
+        }
+        self.epoch = self.epoch.wrapping_add(u32::from(changed));
+    }
+
     /// Takes over a published topology. Returns the nodes that it does not list.
     pub fn replace(&mut self, map: &SlotMap) -> Vec<Key<Node>> {
         let keys: Vec<Key<Node>> = map.nodes.iter().map(|n| self.at(n.addr, &n.name)).collect();
@@ -242,6 +302,7 @@ impl Nodes {
             self.slots.resize(SLOTS, NO_SHARD);
             self.epoch = self.epoch.wrapping_add(1);
         }
+        self.published.clone_from(&map.slots);
         self.known = true;
         self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
     }

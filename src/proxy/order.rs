@@ -16,6 +16,8 @@ enum Place {
     Waiting(u32),
     /// The reply has come before its turn and lies in the stash.
     Ready { start: u32, len: u32 },
+    /// The reply has not come and will be dropped; the request is so many bytes long.
+    Muted(u32),
 }
 
 /// One place per request in flight, and the replies that came before their turn.
@@ -25,7 +27,12 @@ pub struct ReplyOrder {
     /// Sequence of the first place.
     head: Sequence,
     stash: Vec<u8>,
+    /// Places that are ready.
     stashed: usize,
+    /// Places that are muted.
+    muted: usize,
+    /// Requests admitted now get no reply.
+    muting: bool,
     /// Bytes of the requests whose reply has not come.
     pending_bytes: usize,
 }
@@ -35,9 +42,25 @@ impl ReplyOrder {
     #[inline]
     pub fn admit(&mut self, bytes: u32) -> Sequence {
         let sequence = self.head.wrapping_add(self.places.len() as u32);
-        self.places.push_back(Place::Waiting(bytes));
+        if self.muting {
+            self.places.push_back(Place::Muted(bytes));
+            self.muted += 1;
+        } else {
+            self.places.push_back(Place::Waiting(bytes));
+        }
         self.pending_bytes += bytes as usize;
         sequence
+    }
+
+    /// From now on requests are admitted as such whose reply is dropped, or no longer so.
+    pub fn set_muting(&mut self, muting: bool) {
+        self.muting = muting;
+    }
+
+    /// Whether replies to what is admitted now are dropped.
+    #[inline]
+    pub fn is_muting(&self) -> bool {
+        self.muting
     }
 
     /// How many requests have no reply passed on yet.
@@ -69,47 +92,63 @@ impl ReplyOrder {
         sequence == self.head && !self.places.is_empty()
     }
 
-    /// Passes the head whose reply the caller has appended to `out` itself, and what became ready behind it.
-    #[inline]
-    pub fn pass_head(&mut self, out: &mut Vec<u8>) {
-        self.pop();
-        if self.stashed != 0 {
-            self.pass_ready(out);
-        }
+    /// Whether `sequence` is the request admitted last.
+    pub fn is_newest(&self, sequence: Sequence) -> bool {
+        sequence.wrapping_sub(self.head).wrapping_add(1) as usize == self.places.len()
     }
 
-    /// Passes the head alone; the caller has made sure that nothing is ready behind it, and appends its reply to the
-    /// outbox before anything else gets there.
+    /// Passes the head alone; the caller has made sure that it is a simple one, and appends its reply to the outbox
+    /// before anything else gets there.
     #[inline]
     pub fn skip_head(&mut self) {
-        debug_assert!(!self.ready_behind_head());
+        debug_assert!(self.is_simple_head());
         self.pop();
     }
 
-    /// Whether the reply behind the head has come already, so that passing the head passes more than itself.
+    /// Whether passing the head means appending its reply and no more: it is not dropped, and the reply behind it has
+    /// not come already.
     #[inline]
-    pub fn ready_behind_head(&self) -> bool {
-        self.stashed != 0 && matches!(self.places.get(1), Some(Place::Ready { .. }))
+    pub fn is_simple_head(&self) -> bool {
+        self.stashed | self.muted == 0
+            || !(matches!(self.places.front(), Some(Place::Muted(_)))
+                || matches!(self.places.get(1), Some(Place::Ready { .. })))
     }
 
     /// Takes the reply of `sequence`: to `out` when it is its turn, else to the stash. A sequence that has no place is
     /// ignored.
     pub fn complete(&mut self, sequence: Sequence, reply: &[u8], out: &mut Vec<u8>) {
         if self.is_head(sequence) {
-            out.extend_from_slice(reply);
-            self.pass_head(out);
+            if !matches!(self.places.front(), Some(Place::Muted(_))) {
+                out.extend_from_slice(reply);
+            }
+            self.pop();
+            if self.stashed != 0 {
+                self.pass_ready(out);
+            }
             return;
         }
         let Some(place) = self.places.get_mut(sequence.wrapping_sub(self.head) as usize) else { return };
-        let Place::Waiting(bytes) = *place else {
-            debug_assert!(false, "a request was answered twice");
-            return;
+        let (bytes, reply) = match *place {
+            Place::Waiting(bytes) => (bytes, reply),
+            Place::Muted(bytes) => {
+                self.muted -= 1;
+                (bytes, &[][..])
+            }
+            Place::Ready { .. } => {
+                debug_assert!(false, "a request was answered twice");
+                return;
+            }
         };
+        self.stashed += 1;
         self.pending_bytes -= bytes as usize;
         // The stash is held below 4 GiB by the client's output limit.
         *place = Place::Ready { start: self.stash.len() as u32, len: reply.len() as u32 };
         self.stash.extend_from_slice(reply);
-        self.stashed += 1;
+    }
+
+    /// Memory held beside the struct itself, in bytes.
+    pub fn memory(&self) -> usize {
+        self.places.capacity() * std::mem::size_of::<Place>() + self.stash.capacity()
     }
 
     /// Forgets everything; capacity is kept. Returns the capacity held in bytes.
@@ -117,14 +156,22 @@ impl ReplyOrder {
         self.places.clear();
         self.stash.clear();
         self.stashed = 0;
+        self.muted = 0;
+        self.muting = false;
         self.head = 0;
         self.pending_bytes = 0;
-        self.places.capacity() * std::mem::size_of::<Place>() + self.stash.capacity()
+        self.memory()
     }
 
     fn pop(&mut self) {
-        if let Some(Place::Waiting(bytes)) = self.places.pop_front() {
-            self.pending_bytes -= bytes as usize;
+        match self.places.pop_front() {
+            Some(Place::Waiting(bytes)) => self.pending_bytes -= bytes as usize,
+            Some(Place::Muted(bytes)) => {
+                self.pending_bytes -= bytes as usize;
+                self.muted -= 1;
+            }
+            Some(Place::Ready { .. }) => self.stashed -= 1,
+            None => {}
         }
         self.head = self.head.wrapping_add(1);
     }
@@ -132,7 +179,6 @@ impl ReplyOrder {
     fn pass_ready(&mut self, out: &mut Vec<u8>) {
         while let Some(&Place::Ready { start, len }) = self.places.front() {
             out.extend_from_slice(&self.stash[start as usize..start as usize + len as usize]);
-            self.stashed -= 1;
             self.pop();
         }
         if self.stashed == 0 {
@@ -153,11 +199,31 @@ mod tests {
         order.complete(c, b"c", &mut out);
         order.complete(b, b"b", &mut out);
         assert!(out.is_empty());
-        assert!(order.ready_behind_head());
+        assert!(!order.is_simple_head());
         order.complete(a, b"a", &mut out);
         assert_eq!(out, b"abc");
         assert!(order.is_empty());
         assert_eq!(order.stash_len(), 0);
+    }
+
+    #[test]
+    fn muted_requests_keep_their_place_and_say_nothing() {
+        let (mut order, mut out) = (ReplyOrder::default(), Vec::new());
+        let a = order.admit(10);
+        order.set_muting(true);
+        let (b, c) = (order.admit(10), order.admit(10));
+        order.set_muting(false);
+        let d = order.admit(10);
+        assert!(order.is_simple_head());
+        order.complete(c, b"c", &mut out);
+        order.complete(a, b"a", &mut out);
+        assert!(!order.is_simple_head(), "its reply must not be passed on");
+        order.complete(d, b"d", &mut out);
+        assert_eq!(out, b"a");
+        order.complete(b, b"b", &mut out);
+        assert_eq!(out, b"ad");
+        assert!(order.is_empty());
+        assert_eq!((order.muted + order.stashed, order.pending_bytes(), order.stash_len()), (0, 0, 0));
     }
 
     #[test]
@@ -177,7 +243,11 @@ mod tests {
         let mut open: Vec<(Sequence, Vec<u8>)> = Vec::new();
         for i in 0..5000u32 {
             let reply = i.to_string().into_bytes();
-            want.extend_from_slice(&reply);
+            let muted = random.below(4) == 0;
+            if !muted {
+                want.extend_from_slice(&reply);
+            }
+            order.set_muting(muted);
             open.push((order.admit(10), reply));
             while open.len() > random.below(20) as usize {
                 let (sequence, reply) = open.swap_remove(random.below(open.len() as u64) as usize);

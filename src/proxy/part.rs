@@ -1,5 +1,6 @@
 //! A piece of a request on its way to one node.
 
+use super::across::Ask;
 use super::backend::Kind;
 use super::client::Client;
 use super::fan::Gather;
@@ -17,6 +18,8 @@ pub enum Owner {
     Client(Key<Client>, Sequence),
     /// A split request, for its part of this number.
     Gather(Key<Gather>, u16),
+    /// A question about the whole proxy. It is never parked: what tells of a node itself does not wait for it.
+    Ask(Key<Ask>),
     /// The backend itself, for the greeting it sends on connect; the last reply opens it.
     Handshake(Greeting),
     /// Nobody: the `+OK` of ASKING or UNWATCH.

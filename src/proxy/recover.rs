@@ -161,6 +161,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
+            Owner::Ask(ask) => self.part_answered(ask, frame),
             Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => {}
         }
     }
@@ -195,7 +196,7 @@ impl Engine {
     }
 
     /// Sends a redirected part on, behind what its client has parked for the same slot.
-    fn follow(&mut self, part: Part, request: &[u8], error: &[u8]) {
+    pub(super) fn follow(&mut self, part: Part, request: &[u8], error: &[u8]) {
         if part.attempts > QUICK_REDIRECTS || self.waits_behind(&part) {
             self.park(part, request, Some(error));
         } else {
@@ -224,6 +225,10 @@ impl Engine {
         match self.shared_backend(node, Kind { replica: false, ..part.kind }) {
             Ok(backend) if self.overtakes(&part, backend) => self.park(part, request, Some(error)),
             Ok(backend) => {
+                // Before ASKING, which holds for what follows it at once.
+                if self.scripts.may_be_called_by(&part) {
+                    self.load_scripts(backend, &part, request);
+                }
                 let mut asking = Vec::new();
                 encode::request(&mut asking, &["ASKING"]);
                 let swallowed = Part { owner: Owner::Nobody, slot: NO_SLOT, attempts: 0, ..part };
@@ -282,7 +287,7 @@ impl Engine {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
-            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => 0,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => 0,
         }
     }
 
@@ -330,7 +335,7 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => None,
+            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => None,
         }
     }
 
@@ -348,7 +353,10 @@ impl Engine {
                 errors::redirected(&mut text, part.slot, self.age(part));
             }
             Some(error) => text.extend_from_slice(error),
-            None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            None => match self.target_name(part) {
+                Some(name) => errors::unreachable(&mut text, name, self.age(part)),
+                None => errors::gave_up(&mut text, part.slot, self.age(part)),
+            },
         }
         self.answer(part, &text);
     }

@@ -63,3 +63,13 @@ fn node_redis_with_resp2() {
 fn node_redis_with_resp3() {
     drive("node-redis, RESP3", "node", "node_redis.cjs", &["3"]);
 }
+
+#[test]
+fn the_cluster_client_of_redis_py() {
+    drive("redis-py, cluster client", &in_project("target/venv/bin/python"), "redis_py_cluster.py", &[]);
+}
+
+#[test]
+fn the_cluster_client_of_ioredis() {
+    drive("ioredis, cluster client", "node", "ioredis_cluster.cjs", &[]);
+}

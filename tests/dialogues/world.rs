@@ -164,6 +164,12 @@ impl World {
         let busy = !effects.is_empty();
         for effect in effects {
             match effect {
+                // One worker: nobody else is asked or shown anything.
+                Effect::Ask(ask, question) if question.wants_host() => {
+                    let answer = self.engine.question(&question);
+                    self.engine.answered(ask, answer);
+                }
+                Effect::Ask(..) | Effect::Show(..) => {}
                 Effect::Connect(key, addr) => self.connect(key, addr),
                 Effect::CloseBackend(key) => {
                     self.conns.iter_mut().filter(|c| c.key == key).for_each(|c| c.gone = true);

@@ -6,16 +6,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod core;
 mod crowd;
 mod errors;
+mod fanout;
 mod flow;
+mod info;
+mod monitor;
 mod password;
 mod protocol;
 mod pubsub;
 mod replicas;
 mod resp3;
 mod session;
+mod view;
 
 use std::sync::OnceLock;
 

@@ -240,6 +240,8 @@ impl World {
                 Effect::Connect(key, addr) => self.connect(key, addr),
                 Effect::CloseBackend(key) => self.close_if_open(Whose::Backend(key)),
                 Effect::CloseClient(key) => self.close_if_open(Whose::Client(key)),
+                // The clients here ask nothing that needs other workers; a question of one worker is its own business.
+                Effect::Ask(..) | Effect::Show(..) => {}
                 Effect::Refresh(hint) => {
                     self.note(format_args!("{hint:?}"));
                     self.hint();

@@ -71,6 +71,10 @@ impl World {
             4 | 5 if migrations => self.start_migration(tag, shard),
             6 if migrations => {
                 self.note(format_args!("tag {tag} is given to shard {shard}"));
+                if self.cluster.slots[tag].moving.is_some() {
+                    // Keys come back to a node that has refused commands for them.
+                    self.oracle.disorder(tag, self.now);
+                }
                 self.cluster.give(tag, shard);
                 self.owners_changed();
             }

@@ -91,6 +91,11 @@ impl Proxy {
         self.daemon.status_field("VmRSS").expect("a running proxy")
     }
 
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak_rss_kib(&self) -> u64 {
+        self.daemon.status_field("VmHWM").expect("a running proxy")
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         self.daemon.signal(name);

@@ -1,6 +1,6 @@
 //! Rows: the server itself: introspection, configuration, persistence, replication.
 
-use super::super::spec::{Class, Command, Flags, Merge};
+use super::super::spec::{Class, Command, Flags, Local, Merge};
 use super::{any, container, help, refused, ro, row, SUBKEY};
 
 pub(super) const ROWS: &[Command] = &[
@@ -8,7 +8,7 @@ pub(super) const ROWS: &[Command] = &[
     any("time", 1),
     any("lolwut", -1).with(Flags::READONLY),
     any("lastsave", 1),
-    any("role", 1),
+    row("role", 1, Class::Local(Local::Role)),
     row("monitor", 1, Class::Monitor),
     // COMMAND also works without a sub-command, so it has a class of its own.
     Command { subcommands: COMMAND, ..any("command", -1) },

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -60,6 +61,9 @@ impl Reactor {
     /// Serves a client that is counted already.
     pub(super) fn adopt(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let key = self.engine.client_opened(peer);
+        if let Ok(local) = stream.local_addr() {
+            self.engine.client_reached(key, local, stream.as_raw_fd());
+        }
         let registered =
             self.parts.poll.registry().register(&mut stream, client_token(key), Interest::READABLE);
         if put(&mut self.clients, key, Socket::new(stream, key)) {

@@ -5,6 +5,7 @@
 //! engine by its ready list, the reactor by `again`. The same holds for writing: what could not be written waits for
 //! the next writable event, which `Socket::watched` asks for.
 
+mod across;
 mod backends;
 mod clients;
 
@@ -58,6 +59,8 @@ pub struct Parts {
     pub max_clients: usize,
     /// Where hints go.
     pub topology: TopologyHandle,
+    /// Tells this run of the process from others.
+    pub run: u64,
 }
 
 /// The event loop of one worker.
@@ -86,7 +89,7 @@ impl Reactor {
         if let Some(listener) = parts.listener.as_mut() {
             parts.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
-        Ok(Reactor {
+        let mut reactor = Reactor {
             parts,
             engine,
             clock,
@@ -97,7 +100,9 @@ impl Reactor {
             buffers: Pool::new(256),
             accept_at: None,
             draining: false,
-        })
+        };
+        reactor.engine.set_wall(reactor.wall_us());
+        Ok(reactor)
     }
 
     /// Turns until an orderly stop is complete.
@@ -163,6 +168,9 @@ impl Reactor {
                     // Whoever asked may have stopped waiting.
                     let _ = to.try_send(self.engine.counters());
                 }
+                Message::Ask { from, ask, question } => self.answer(from, ask, &question),
+                Message::Answer(ask, answer) => self.engine.answered(ask, answer),
+                Message::Show(lines) => self.engine.watched(&lines),
                 Message::Drain => self.drain(),
             }
             self.effects();
@@ -210,6 +218,11 @@ impl Reactor {
                 }
                 Effect::CloseClient(key) => self.close_client(key),
                 Effect::Refresh(hint) => self.parts.topology.hint(hint),
+                Effect::Ask(ask, question) => self.ask(ask, &question),
+                Effect::Show(worker, lines) => {
+                    // One that has ended has no clients.
+                    self.parts.workers[worker].send(Message::Show(lines));
+                }
             }
         }
     }

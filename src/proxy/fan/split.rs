@@ -2,26 +2,20 @@
 
 use std::mem;
 
-use super::client::Client;
-use super::dispatch::Step;
-use super::engine::Engine;
-use super::errors;
-use super::order::Sequence;
-use super::part::{Owner, Part};
+use super::super::client::Client;
+use super::super::dispatch::Step;
+use super::super::engine::Engine;
+use super::super::errors;
+use super::super::part::{Owner, Part};
+use super::{aggregate, Work};
 use crate::base::arena::Key;
 use crate::command::{self, Command, Split};
 use crate::resp::{self, encode, Args};
 
-/// A split request that waits for its parts.
+/// What a split request waits for.
 #[derive(Debug)]
-pub struct Gather {
-    /// Whose request.
-    pub client: Key<Client>,
-    /// Which of the client's requests.
-    pub sequence: Sequence,
+pub(in crate::proxy) struct Splits {
     merge: Split,
-    /// Parts that have not been answered.
-    missing: usize,
     /// The first error of any part; it becomes the reply.
     error: Option<Vec<u8>>,
     /// Sum of integer replies.
@@ -39,14 +33,27 @@ pub struct Gather {
 struct Slice {
     /// How many elements it must have.
     keys: usize,
-    /// Where in [`Gather::elements`] its next unused element begins.
+    /// Where in [`Splits::elements`] its next unused element begins.
     next: usize,
 }
 
-impl Gather {
-    /// Takes in the reply of part `index`. True when it was the last one missing.
-    fn take(&mut self, index: u16, reply: &[u8]) -> bool {
-        self.missing -= 1;
+impl Splits {
+    fn new(merge: Split, keys: &[Keyed]) -> Self {
+        let (mut part_of, mut parts) = (Vec::new(), Vec::new());
+        if merge == Split::Values {
+            part_of.resize(keys.len(), 0);
+            for (index, group) in groups(keys).enumerate() {
+                parts.push(Slice { keys: group.len(), next: 0 });
+                for (_, position) in group {
+                    part_of[*position as usize] = index as u16;
+                }
+            }
+        }
+        Splits { merge, error: None, sum: 0, elements: Vec::new(), parts, part_of }
+    }
+
+    /// Takes in the reply of part `index`.
+    pub(super) fn take(&mut self, index: u16, reply: &[u8]) {
         if reply.first().is_some_and(|b| resp::is_error(*b)) {
             self.error.get_or_insert_with(|| reply.to_vec());
         } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
@@ -54,7 +61,6 @@ impl Gather {
             errors::unmergeable(&mut error);
             self.error = Some(error);
         }
-        self.missing == 0
     }
 
     /// False when the reply has not the form that the command's replies have.
@@ -70,16 +76,16 @@ impl Gather {
             },
             Split::Values => {
                 let Some(slice) = self.parts.get_mut(index) else { return false };
-                let Some(header) = array_header(reply, slice.keys) else { return false };
+                let Some((b'*', count, elements)) = aggregate(reply) else { return false };
                 slice.next = self.elements.len();
-                self.elements.extend_from_slice(&reply[header..]);
-                true
+                self.elements.extend_from_slice(elements);
+                count == slice.keys
             }
         }
     }
 
     /// The one reply.
-    fn finish(mut self, out: &mut Vec<u8>) {
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
         if let Some(error) = self.error {
             return out.extend_from_slice(&error);
         }
@@ -101,21 +107,12 @@ impl Gather {
     }
 }
 
-/// Length of the header of an array reply that holds exactly `elements` whole elements.
-fn array_header(reply: &[u8], elements: usize) -> Option<usize> {
-    let rest = reply.strip_prefix(b"*")?;
-    let line = memchr::memchr(b'\n', rest)?;
-    let header = line + 2;
-    let count = std::str::from_utf8(&rest[..line.checked_sub(1)?]).ok()?.parse::<usize>().ok()?;
-    (count == elements).then_some(header)
-}
-
 /// One key of a split request: its slot and which key it is.
 type Keyed = (u16, u32);
 
 impl Engine {
     /// A command whose keys may lie in several slots.
-    pub(super) fn split(
+    pub(in crate::proxy) fn split(
         &mut self,
         key: Key<Client>,
         row: &'static Command,
@@ -157,10 +154,11 @@ impl Engine {
         }
         // Stable by position, as the position is part of what is compared: repeated keys stay in order.
         keys.sort_unstable();
-        let gather = self.new_gather(key, split, args, keys);
+        let work = Work::Split(Splits::new(split, keys));
+        let gather = self.gather(key, args.frame().len(), groups(keys).count(), work);
         let kind = self.kind_for(key, row);
         let mut bytes = mem::take(&mut self.scratch_part);
-        for (index, group) in keys.chunk_by(|a, b| a.0 == b.0).enumerate() {
+        for (index, group) in groups(keys).enumerate() {
             bytes.clear();
             encode_part(&mut bytes, row, split, args, group);
             let owner = Owner::Gather(gather, index as u16);
@@ -178,60 +176,15 @@ impl Engine {
         self.scratch_part = bytes;
         Step::Taken
     }
-
-    fn new_gather(
-        &mut self,
-        client: Key<Client>,
-        merge: Split,
-        args: &Args<'_>,
-        keys: &[Keyed],
-    ) -> Key<Gather> {
-        let missing = keys.chunk_by(|a, b| a.0 == b.0).count();
-        let (mut part_of, mut parts) = (Vec::new(), Vec::new());
-        if merge == Split::Values {
-            part_of.resize(keys.len(), 0);
-            for (index, group) in keys.chunk_by(|a, b| a.0 == b.0).enumerate() {
-                parts.push(Slice { keys: group.len(), next: 0 });
-                for (_, position) in group {
-                    part_of[*position as usize] = index as u16;
-                }
-            }
-        }
-        let active =
-            self.clients.get_mut(client).map(|c| c.active.get_or_insert_with(|| self.actives.take()));
-        let sequence = active.map_or(0, |a| a.order.admit(args.frame().len() as u32));
-        let (error, elements) = (None, Vec::new());
-        self.gathers.insert(Gather {
-            client,
-            sequence,
-            merge,
-            missing,
-            error,
-            sum: 0,
-            elements,
-            parts,
-            part_of,
-        })
-    }
-
-    /// A part of a split request was answered.
-    pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
-        let Some(gather) = self.gathers.get_mut(key) else { return };
-        if !gather.take(index, reply) {
-            return;
-        }
-        let Some(gather) = self.gathers.remove(key) else { return };
-        let (client, sequence) = (gather.client, gather.sequence);
-        let mut out = Vec::new();
-        if self.clients.get(client).is_some() {
-            gather.finish(&mut out);
-            self.reply_to(client, sequence, &out);
-        }
-    }
 }
 
 /// Capacity in keys above which the list of keys is freed rather than kept.
 const KEEP_KEYS: usize = 4096;
+
+/// Sorted keys, slot by slot.
+fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
+    keys.chunk_by(|a, b| a.0 == b.0)
+}
 
 /// The command with the keys of one slot only, and their values where they have some.
 fn encode_part(out: &mut Vec<u8>, row: &'static Command, split: Split, args: &Args<'_>, group: &[Keyed]) {

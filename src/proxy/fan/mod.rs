@@ -1,0 +1,145 @@
+//! Requests that are no single part with a reply that is passed on as it is: those that are split by slot, those that
+//! go to many nodes, and SCAN, whose cursor is rewritten. Each has a [`Gather`] that owns its parts.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `split` | MGET, MSET, DEL ...: a part per slot |
+//! | `every` | KEYS, CONFIG SET ...: a part per primary or per node |
+//! | `merge`, `latency` | how the replies of several nodes become one; pure |
+
+mod every;
+mod latency;
+mod merge;
+mod split;
+
+use super::client::Client;
+use super::engine::Engine;
+use super::nodes::Node;
+use super::order::Sequence;
+use super::part::{Owner, Part};
+use super::scan::Walk;
+use crate::base::arena::Key;
+use every::Asked;
+use split::Splits;
+
+/// A request that waits for its parts.
+#[derive(Debug)]
+pub struct Gather {
+    /// Whose request.
+    pub client: Key<Client>,
+    /// Which of the client's requests.
+    pub sequence: Sequence,
+    /// Parts that have not been answered.
+    missing: usize,
+    work: Work,
+}
+
+/// What is made of the replies of the parts.
+#[derive(Debug)]
+pub(in crate::proxy) enum Work {
+    /// A part per slot.
+    Split(Splits),
+    /// A part per primary or per node.
+    Asked(Box<Asked>),
+    /// One part at a time, the step of a SCAN.
+    Scan(Box<Walk>),
+}
+
+impl Gather {
+    /// The node that part `index` is for, where it is not for the owner of its slot.
+    pub fn target(&self, index: u16) -> Option<Key<Node>> {
+        match &self.work {
+            Work::Asked(asked) => asked.target(index),
+            Work::Split(_) | Work::Scan(_) => None,
+        }
+    }
+
+    /// The step of a SCAN that this is, if it is one; another part is expected.
+    pub fn walk(&mut self) -> Option<&mut Walk> {
+        match &mut self.work {
+            Work::Scan(walk) => {
+                self.missing = 1;
+                Some(walk)
+            }
+            Work::Split(_) | Work::Asked(_) => None,
+        }
+    }
+
+    /// The name of the node that part `index` is for, where it is not for the owner of its slot.
+    fn target_name(&self, index: u16) -> Option<&str> {
+        match &self.work {
+            Work::Asked(asked) => asked.target_name(index),
+            Work::Split(_) | Work::Scan(_) => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Gives a request of `bytes` its place in its client's order; `missing` parts will be answered.
+    pub(super) fn gather(
+        &mut self,
+        client: Key<Client>,
+        bytes: usize,
+        missing: usize,
+        work: Work,
+    ) -> Key<Gather> {
+        let active =
+            self.clients.get_mut(client).map(|c| c.active.get_or_insert_with(|| self.actives.take()));
+        let sequence = active.map_or(0, |a| a.order.admit(bytes as u32));
+        self.gathers.insert(Gather { client, sequence, missing, work })
+    }
+
+    /// A part of a gathered request was answered.
+    pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
+        let Some(gather) = self.gathers.get_mut(key) else { return };
+        // What nobody will read need not be kept.
+        let wanted = self.clients.get(gather.client).is_some();
+        match &mut gather.work {
+            Work::Split(splits) if wanted => splits.take(index, reply),
+            Work::Asked(asked) if wanted => asked.take(index, reply),
+            _ => {}
+        }
+        gather.missing -= 1;
+        if gather.missing > 0 {
+            return;
+        }
+        if wanted && self.scan_reply(key, reply) {
+            return;
+        }
+        let Some(Gather { client, sequence, work, .. }) = self.gathers.remove(key) else { return };
+        if self.clients.get(client).is_none() {
+            return;
+        }
+        let mut out = Vec::new();
+        match work {
+            Work::Split(splits) => splits.finish(&mut out),
+            Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
+            Work::Scan(walk) => self.finish_scan(&walk, &mut out),
+        }
+        self.reply_to(client, sequence, &out);
+    }
+
+    /// The node that a part without a slot is for, unless any primary will do.
+    pub(super) fn target_of(&self, part: &Part) -> Option<Key<Node>> {
+        match part.owner {
+            Owner::Gather(gather, index) => self.gathers.get(gather)?.target(index),
+            _ => None,
+        }
+    }
+
+    /// The name of the node that a part without a slot is for, unless any primary will do.
+    pub(super) fn target_name(&self, part: &Part) -> Option<&str> {
+        match part.owner {
+            Owner::Gather(gather, index) => self.gathers.get(gather)?.target_name(index),
+            _ => None,
+        }
+    }
+}
+
+/// The type, the number of elements and the elements of an aggregate reply; `None` for anything else.
+pub(super) fn aggregate(reply: &[u8]) -> Option<(u8, usize, &[u8])> {
+    let (kind, rest) = reply.split_first()?;
+    let line = memchr::memchr(b'\n', rest)?;
+    let count = std::str::from_utf8(rest.get(..line.checked_sub(1)?)?).ok()?.parse().ok()?;
+    matches!(kind, b'*' | b'~' | b'%').then_some((*kind, count, &rest[line + 1..]))
+}

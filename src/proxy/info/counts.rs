@@ -1,0 +1,111 @@
+//! What INFO shows of the workers and of the host.
+
+use crate::proxy::engine::Engine;
+use crate::resp;
+use crate::stats::Counters;
+
+/// Kinds of errors counted apart; further ones are counted in the total only, as in a server.
+const MOST_CODES: usize = 128;
+
+/// What one worker counted, or all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub(super) counters: Counters,
+    /// Clients that wait by their own or somebody's wish.
+    pub(super) blocked: u64,
+    pub(super) errors: ErrorCounts,
+}
+
+/// How many errors of each kind clients got; the kind is the first word.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorCounts(Vec<(String, u64)>);
+
+/// What the engine cannot know of the process and the machine it runs on. All of it is for showing only.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Unix time of the origin of [`crate::base::time::Time`], in microseconds.
+    pub wall_us: u64,
+    /// Tells this run of the process from others.
+    pub run: u64,
+    /// Name and version of the system, and the machine's architecture.
+    pub os: String,
+    /// Path of the program.
+    pub executable: String,
+    /// Resident memory of the process, in bytes; 0 when unknown.
+    pub resident_bytes: u64,
+    /// CPU time of the process in user mode, in microseconds.
+    pub user_us: u64,
+    /// CPU time of the process in the kernel, in microseconds.
+    pub system_us: u64,
+}
+
+impl Figures {
+    /// Adds those of another worker.
+    pub fn add(&mut self, other: &Figures) {
+        self.counters.add(&other.counters);
+        self.blocked += other.blocked;
+        for (code, count) in &other.errors.0 {
+            self.errors.add(code, *count);
+        }
+    }
+}
+
+impl ErrorCounts {
+    /// Kinds and how many of each, in the order of the alphabet.
+    pub(super) fn sorted(&self) -> Vec<(&str, u64)> {
+        let mut all: Vec<_> = self.0.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn add(&mut self, code: &str, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| known == code) {
+            Some((_, known)) => *known += count,
+            None => {
+                self.0.push((code.to_owned(), count));
+                self.0.truncate(MOST_CODES);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// What this worker adds to INFO.
+    pub(in crate::proxy) fn figures(&self) -> Figures {
+        let blocked = self.clients.iter().filter(|(_, c)| c.held || c.is_blocked()).count() as u64;
+        let errors = self.error_counts.clone();
+        Figures { counters: self.counters(), blocked, errors }
+    }
+
+    /// An error goes to a client.
+    #[cold]
+    pub(in crate::proxy) fn note_error(&mut self, reply: &[u8]) {
+        self.counters.error_replies += 1;
+        let text = resp::error_text(reply).unwrap_or_default();
+        let code = text.split(|b| matches!(b, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+        self.error_counts.add(&String::from_utf8_lossy(code), 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_their_first_word_and_summed() {
+        let mut a = Figures::default();
+        a.errors.add("ERR", 2);
+        let mut b = Figures { blocked: 3, ..Figures::default() };
+        b.errors.add("WRONGTYPE", 1);
+        b.errors.add("ERR", 1);
+        a.add(&b);
+        assert_eq!((a.blocked, a.errors.sorted()), (3, vec![("ERR", 3), ("WRONGTYPE", 1)]));
+    }
+
+    #[test]
+    fn what_clients_make_up_does_not_grow_without_bound() {
+        let mut counts = ErrorCounts::default();
+        (0..1000).for_each(|i| counts.add(&i.to_string(), 1));
+        assert_eq!(counts.sorted().len(), MOST_CODES);
+    }
+}

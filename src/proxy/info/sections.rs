@@ -1,0 +1,222 @@
+//! The fields of each section. Names and order are those of Redis 7.0.15; fields that say nothing of a proxy and that
+//! no tool needs are left out.
+
+use std::fmt::{Display, Write};
+
+use super::{hex_id, Facts};
+use crate::proxy::engine::Engine;
+
+pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
+    let uptime = e.now.since(e.around.started).as_secs();
+    let wall = e.host.wall_us.saturating_add(e.now.as_micros());
+    let port = facts.census.local.map_or(e.around.port, |local| e.announced(local).1);
+    line(out, "redis_version", e.version());
+    line(out, "redis_git_sha1", "00000000");
+    line(out, "redis_git_dirty", 0);
+    line(out, "redis_mode", "standalone");
+    line(out, "os", &e.host.os);
+    line(out, "arch_bits", usize::BITS);
+    line(out, "multiplexing_api", "mio");
+    line(out, "process_id", e.around.pid);
+    line(out, "process_supervised", "no");
+    line(out, "run_id", hex_id(&format!("{} {}", e.host.run, e.around.pid)));
+    line(out, "tcp_port", port);
+    line(out, "server_time_usec", wall);
+    line(out, "uptime_in_seconds", uptime);
+    line(out, "uptime_in_days", uptime / 86400);
+    line(out, "hz", 10);
+    line(out, "configured_hz", 10);
+    line(out, "executable", &e.host.executable);
+    line(out, "config_file", "");
+    line(out, "io_threads_active", 0);
+}
+
+pub(super) fn clients(e: &Engine, facts: &Facts<'_>, out: &mut String) {
+    line(out, "connected_clients", facts.figures.counters.clients);
+    line(out, "cluster_connections", 0);
+    line(out, "maxclients", e.config.max_clients);
+    line(out, "client_recent_max_input_buffer", 0);
+    line(out, "client_recent_max_output_buffer", 0);
+    line(out, "blocked_clients", facts.figures.blocked);
+    line(out, "tracking_clients", 0);
+    line(out, "clients_in_timeout_table", 0);
+}
+
+/// Of the primaries together: clients ask what their data costs. The proxy's own memory is in its section.
+pub(super) fn memory(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    let census = facts.census;
+    for name in ["used_memory", "used_memory_rss", "used_memory_peak"] {
+        with_human(out, name, census.sum(name));
+    }
+    for name in ["used_memory_overhead", "used_memory_startup", "used_memory_dataset", "allocator_allocated"]
+    {
+        maybe(out, name, census.sum(name));
+    }
+    with_human(out, "total_system_memory", census.sum("total_system_memory"));
+    with_human(out, "used_memory_lua", census.sum("used_memory_lua"));
+    with_human(out, "used_memory_scripts", census.sum("used_memory_scripts"));
+    maybe(out, "number_of_cached_scripts", census.max("number_of_cached_scripts"));
+    maybe(out, "number_of_functions", census.max("number_of_functions"));
+    maybe(out, "number_of_libraries", census.max("number_of_libraries"));
+    with_human(out, "maxmemory", census.sum("maxmemory"));
+    maybe(out, "maxmemory_policy", census.unlike("maxmemory_policy", "noeviction"));
+    if let (Some(rss), Some(used @ 1..)) = (census.sum("used_memory_rss"), census.sum("used_memory")) {
+        line(out, "mem_fragmentation_ratio", format_args!("{:.2}", rss as f64 / used as f64));
+        line(out, "mem_fragmentation_bytes", rss - used);
+    }
+    maybe(out, "mem_allocator", census.unlike("mem_allocator", ""));
+    maybe(out, "active_defrag_running", census.max("active_defrag_running"));
+    maybe(out, "lazyfree_pending_objects", census.sum("lazyfree_pending_objects"));
+    maybe(out, "lazyfreed_objects", census.sum("lazyfreed_objects"));
+}
+
+/// `loading` is always 0: commands for a node that loads its data wait.
+pub(super) fn persistence(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    let census = facts.census;
+    line(out, "loading", 0);
+    line(out, "async_loading", 0);
+    maybe(out, "rdb_changes_since_last_save", census.sum("rdb_changes_since_last_save"));
+    maybe(out, "rdb_bgsave_in_progress", census.max("rdb_bgsave_in_progress"));
+    maybe(out, "rdb_last_save_time", census.min("rdb_last_save_time"));
+    maybe(out, "rdb_last_bgsave_status", census.unlike("rdb_last_bgsave_status", "ok"));
+    for name in ["rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "aof_enabled"] {
+        maybe(out, name, census.max(name));
+    }
+    for name in ["aof_rewrite_in_progress", "aof_rewrite_scheduled", "aof_last_rewrite_time_sec"] {
+        maybe(out, name, census.max(name));
+    }
+    for name in ["aof_last_bgrewrite_status", "aof_last_write_status"] {
+        maybe(out, name, census.unlike(name, "ok"));
+    }
+}
+
+pub(super) fn stats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    let (census, c) = (facts.census, &facts.figures.counters);
+    line(out, "total_connections_received", c.clients_accepted);
+    line(out, "total_commands_processed", c.requests);
+    maybe(out, "instantaneous_ops_per_sec", census.sum("instantaneous_ops_per_sec"));
+    line(out, "total_net_input_bytes", c.client_bytes_in);
+    line(out, "total_net_output_bytes", c.client_bytes_out);
+    line(out, "rejected_connections", c.clients_refused);
+    for name in ["expired_keys", "evicted_keys", "keyspace_hits", "keyspace_misses"] {
+        maybe(out, name, census.sum(name));
+    }
+    maybe(out, "latest_fork_usec", census.max("latest_fork_usec"));
+    maybe(out, "total_forks", census.sum("total_forks"));
+    line(out, "unexpected_error_replies", 0);
+    line(out, "total_error_replies", c.error_replies);
+}
+
+pub(super) fn replication(e: &Engine, _: &Facts<'_>, out: &mut String) {
+    line(out, "role", "master");
+    line(out, "connected_slaves", 0);
+    line(out, "master_failover_state", "no-failover");
+    line(out, "master_replid", hex_id(&format!("replication {} {}", e.host.run, e.around.pid)));
+    line(out, "master_replid2", "0".repeat(40));
+    line(out, "master_repl_offset", 0);
+    line(out, "second_repl_offset", -1);
+    line(out, "repl_backlog_active", 0);
+    line(out, "repl_backlog_size", 0);
+    line(out, "repl_backlog_first_byte_offset", 0);
+    line(out, "repl_backlog_histlen", 0);
+}
+
+/// Of the proxy's process.
+pub(super) fn cpu(e: &Engine, _: &Facts<'_>, out: &mut String) {
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    line(out, "used_cpu_sys", seconds(e.host.system_us));
+    line(out, "used_cpu_user", seconds(e.host.user_us));
+    line(out, "used_cpu_sys_children", "0.000000");
+    line(out, "used_cpu_user_children", "0.000000");
+}
+
+/// The proxy has none; what modules the nodes have says MODULE LIST.
+pub(super) fn modules(_: &Engine, _: &Facts<'_>, _: &mut String) {}
+
+pub(super) fn errorstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    for (code, count) in facts.figures.errors.sorted() {
+        line(out, &format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+/// A client must not mistake the proxy for a node that redirects.
+pub(super) fn cluster(_: &Engine, _: &Facts<'_>, out: &mut String) {
+    line(out, "cluster_enabled", 0);
+}
+
+pub(super) fn keyspace(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    if let Some((keys @ 1.., expires, ttl)) = facts.census.keys() {
+        line(out, "db0", format_args!("keys={keys},expires={expires},avg_ttl={ttl}"));
+    }
+}
+
+/// What is not in a server: of all workers, `proxy_worker` aside.
+pub(super) fn proxy(e: &Engine, facts: &Facts<'_>, out: &mut String) {
+    let c = &facts.figures.counters;
+    line(out, "proxy_version", env!("CARGO_PKG_VERSION"));
+    line(out, "proxy_workers", e.around.workers);
+    line(out, "proxy_worker", e.around.worker);
+    line(out, "proxy_used_memory_rss", e.host.resident_bytes);
+    line(out, "proxy_nodes", e.nodes.keys().len());
+    line(out, "proxy_primaries", e.nodes.primaries());
+    line(out, "proxy_slots_covered", e.nodes.covered());
+    line(out, "proxy_requests_in_flight", c.in_flight);
+    line(out, "proxy_backends", c.backends);
+    line(out, "proxy_backend_connects", c.backend_connects);
+    line(out, "proxy_backend_failures", c.backend_failures);
+    line(out, "proxy_moved", c.moved);
+    line(out, "proxy_ask", c.ask);
+    line(out, "proxy_retries", c.retries);
+    line(out, "proxy_reply_timeouts", c.reply_timeouts);
+    line(out, "proxy_errors", c.proxy_errors);
+    line(out, "proxy_protocol_errors", c.protocol_errors);
+    line(out, "proxy_output_limit_closes", c.output_limit_closes);
+}
+
+fn line(out: &mut String, name: &str, value: impl Display) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{name}:{value}\r\n");
+}
+
+fn maybe(out: &mut String, name: &str, value: Option<impl Display>) {
+    if let Some(value) = value {
+        line(out, name, value);
+    }
+}
+
+fn with_human(out: &mut String, name: &str, bytes: Option<i64>) {
+    if let Some(bytes) = bytes {
+        line(out, name, bytes);
+        line(out, &format!("{name}_human"), human(bytes));
+    }
+}
+
+/// As a server's `bytesToHuman`.
+fn human(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    let (mut amount, mut unit) = (bytes as f64, "B");
+    for next in UNITS {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, next);
+    }
+    match unit {
+        "B" => format!("{bytes}B"),
+        _ => format!("{amount:.2}{unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn bytes_for_people() {
+        let cases =
+            [(0, "0B"), (1023, "1023B"), (1024, "1.00K"), (1336816, "1.27M"), (25276510208, "23.54G")];
+        for (bytes, text) in cases {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! CLIENT and its sub-commands. Those about other clients are questions to all workers.
+
+use super::filter::Filter;
+use super::line::line;
+use super::{is_label, number, BAD_NAME, NOT_AN_INTEGER, OK, SYNTAX};
+use crate::base::arena::Key;
+use crate::base::time::Time;
+use crate::command::Command;
+use crate::proxy::across::{Answer, Question, Then};
+use crate::proxy::client::{Client, Labels};
+use crate::proxy::dispatch::Step;
+use crate::proxy::engine::Engine;
+use crate::proxy::errors;
+use crate::proxy::part::NO_SLOT;
+use crate::proxy::pause::Scope;
+use crate::resp::{encode, Args};
+
+impl Engine {
+    pub(super) fn client_command(
+        &mut self,
+        key: Key<Client>,
+        row: &'static Command,
+        args: &Args<'_>,
+    ) -> Step {
+        let arg = |i| args.get(i).unwrap_or_default();
+        let Some(c) = self.clients.get(key) else { return Step::Taken };
+        match row.name {
+            "id" => self.reply_integer(key, i64::try_from(c.id).unwrap_or(i64::MAX)),
+            "info" => {
+                let (mut out, protocol) = (Vec::new(), c.protocol());
+                encode::verbatim(&mut out, &line(c, self.now), protocol);
+                self.reply(key, &out)
+            }
+            "getname" => self.client_getname(key),
+            "setname" => self.client_setname(key, arg(2)),
+            "setinfo" => self.client_setinfo(key, arg(2), arg(3)),
+            "list" => self.client_list(key, args),
+            "kill" => self.client_kill(key, args),
+            "reply" => self.client_reply(key, arg(2)),
+            "pause" => self.client_pause(key, args),
+            "unpause" => self.ask_workers(key, Question::Unpause, Then::Ok),
+            "unblock" => self.client_unblock(key, args),
+            "no-evict" | "no-touch" => match arg(2) {
+                a if a.eq_ignore_ascii_case(b"on") || a.eq_ignore_ascii_case(b"off") => self.reply(key, OK),
+                _ => self.refuse(key, |out| out.extend_from_slice(SYNTAX)),
+            },
+            // Valkey: what the client can do if the server wants it to; this one never does.
+            "capa" => self.reply(key, OK),
+            "getredir" => self.reply_integer(key, -1),
+            "trackinginfo" => self.client_trackinginfo(key),
+            // Every node has the text.
+            "help" => self.send_whole(key, row, NO_SLOT, args.frame()),
+            _ => self.refuse(key, |out| errors::not_yet(out, row)),
+        }
+    }
+
+    /// What this worker adds to CLIENT LIST.
+    pub(in crate::proxy) fn lines(&self, filter: &Filter) -> Answer {
+        let chosen = self.clients.iter().filter(|(_, c)| filter.matches(c, self.now));
+        Answer::Lines(chosen.map(|(_, c)| (c.id, line(c, self.now))).collect())
+    }
+
+    /// CLIENT KILL on this worker: closes at once, but who asked gets the reply first.
+    pub(in crate::proxy) fn kill(&mut self, filter: &Filter, asker: u64) -> Answer {
+        let chosen: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, c)| filter.matches(c, self.now))
+            .map(|(key, c)| (key, c.id))
+            .collect();
+        for (key, id) in &chosen {
+            match self.clients.get_mut(*key) {
+                Some(c) if *id == asker => c.closing = true,
+                _ => self.close_client(*key),
+            }
+        }
+        Answer::Count(chosen.len() as i64)
+    }
+
+    /// CLIENT UNBLOCK on this worker: nothing that a client can be asked to wait for ends before its time here, so
+    /// nobody is found.
+    pub(in crate::proxy) fn unblock(&mut self, _id: i64, _error: bool) -> Answer {
+        Answer::Count(0)
+    }
+
+    fn client_list(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        match Filter::for_list(args) {
+            Ok(filter) => {
+                let ids = filter.ids.clone();
+                self.ask_workers(key, Question::List(filter), Then::Lines(ids))
+            }
+            Err(error) => self.refuse(key, |out| out.extend_from_slice(&error)),
+        }
+    }
+
+    fn client_kill(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let Some(asker) = self.clients.get(key).map(|c| c.id) else { return Step::Taken };
+        // The old form, `CLIENT KILL ip:port`, may hit who asks, and says OK in place of a number.
+        let (filter, then) = match args.len() {
+            3 => (Ok(Filter { addr: args.get(2).map(Into::into), ..Filter::default() }), Then::Found),
+            _ => (Filter::for_kill(args, asker), Then::Count),
+        };
+        match filter {
+            Ok(filter) => self.ask_workers(key, Question::Kill { filter, asker }, then),
+            Err(error) => self.refuse(key, |out| out.extend_from_slice(&error)),
+        }
+    }
+
+    fn client_pause(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let scope = match (args.len(), args.get(3)) {
+            (3, _) => Ok(Scope::All),
+            (4, Some(mode)) if mode.eq_ignore_ascii_case(b"all") => Ok(Scope::All),
+            (4, Some(mode)) if mode.eq_ignore_ascii_case(b"write") => Ok(Scope::Write),
+            (4, _) => Err(&b"ERR CLIENT PAUSE mode must be WRITE or ALL"[..]),
+            _ => return self.too_many(key, args),
+        };
+        let until = self.end_of_pause(args.get(2).unwrap_or_default());
+        match (scope, until) {
+            (Ok(scope), Ok(until)) => self.ask_workers(key, Question::Pause { scope, until }, Then::Ok),
+            (Err(error), _) | (_, Err(error)) => self.refuse(key, |out| out.extend_from_slice(error)),
+        }
+    }
+
+    fn end_of_pause(&self, text: &[u8]) -> Result<Time, &'static [u8]> {
+        let millis = number(text).ok_or(&b"ERR timeout is not an integer or out of range"[..])?;
+        let millis = u64::try_from(millis).map_err(|_| &b"ERR timeout is negative"[..])?;
+        Ok(self.now.after(std::time::Duration::from_millis(millis)))
+    }
+
+    fn client_unblock(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let reason = args.get(3);
+        let error = reason.is_some_and(|r| r.eq_ignore_ascii_case(b"error"));
+        if args.len() > 4 {
+            return self.too_many(key, args);
+        }
+        if !error && reason.is_some_and(|r| !r.eq_ignore_ascii_case(b"timeout")) {
+            let text = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+            return self.refuse(key, |out| out.extend_from_slice(text));
+        }
+        match number(args.get(2).unwrap_or_default()) {
+            Some(id) => self.ask_workers(key, Question::Unblock { id, error }, Then::Count),
+            None => self.refuse(key, |out| out.extend_from_slice(NOT_AN_INTEGER)),
+        }
+    }
+
+    /// What a server says of arguments that its arity check lets pass.
+    fn too_many(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
+        let word = String::from_utf8_lossy(args.get(1).unwrap_or_default()).into_owned();
+        let text = "ERR unknown subcommand or wrong number of arguments for";
+        self.refuse(key, |out| errors::say(out, format_args!("{text} '{word}'. Try CLIENT HELP.")))
+    }
+
+    fn client_trackinginfo(&mut self, key: Key<Client>) -> Step {
+        let Some(c) = self.clients.get(key) else { return Step::Taken };
+        let (mut out, protocol) = (Vec::new(), c.protocol());
+        encode::map(&mut out, 3, protocol);
+        encode::bulk(&mut out, b"flags");
+        encode::set(&mut out, 1, protocol);
+        encode::bulk(&mut out, b"off");
+        encode::bulk(&mut out, b"redirect");
+        encode::integer(&mut out, -1);
+        encode::bulk(&mut out, b"prefixes");
+        encode::array(&mut out, 0);
+        self.reply(key, &out)
+    }
+
+    fn client_getname(&mut self, key: Key<Client>) -> Step {
+        let Some(c) = self.clients.get(key) else { return Step::Taken };
+        let mut out = Vec::new();
+        match c.labels.as_deref().map(|l| l.name.as_slice()).filter(|n| !n.is_empty()) {
+            Some(name) => encode::bulk(&mut out, name),
+            None => encode::null(&mut out, c.protocol()),
+        }
+        self.reply(key, &out)
+    }
+
+    fn client_setname(&mut self, key: Key<Client>, name: &[u8]) -> Step {
+        if !is_label(name) {
+            return self.refuse(key, |out| out.extend_from_slice(BAD_NAME));
+        }
+        self.label(key, |l| l.name = name.to_vec());
+        self.reply(key, OK)
+    }
+
+    /// CLIENT SETINFO (Redis 7.2): LIB-NAME and LIB-VER.
+    fn client_setinfo(&mut self, key: Key<Client>, option: &[u8], value: &[u8]) -> Step {
+        let is_name = option.eq_ignore_ascii_case(b"lib-name");
+        if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
+            let option = String::from_utf8_lossy(option).into_owned();
+            return self
+                .refuse(key, |out| errors::say(out, format_args!("ERR Unrecognized option '{option}'")));
+        }
+        let option = if is_name { "lib-name" } else { "lib-ver" };
+        if !is_label(value) {
+            let text = "cannot contain spaces, newlines or special characters.";
+            return self.refuse(key, |out| errors::say(out, format_args!("ERR {option} {text}")));
+        }
+        self.label(key, |l| *(if is_name { &mut l.lib_name } else { &mut l.lib_ver }) = value.to_vec());
+        self.reply(key, OK)
+    }
+
+    fn label(&mut self, key: Key<Client>, set: impl FnOnce(&mut Labels)) {
+        if let Some(c) = self.clients.get_mut(key) {
+            set(c.labels.get_or_insert_with(Box::default));
+        }
+    }
+
+    pub(in crate::proxy) fn reply_integer(&mut self, key: Key<Client>, value: i64) -> Step {
+        let mut out = Vec::new();
+        encode::integer(&mut out, value);
+        self.reply(key, &out)
+    }
+}
