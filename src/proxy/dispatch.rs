@@ -46,6 +46,9 @@ impl Engine {
             }
         };
         if !command::arity_ok(command, args.len()) {
+            if command.name == "exec" && self.in_multi(key) {
+                return self.exec_misspelt(key);
+            }
             self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }
