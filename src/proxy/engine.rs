@@ -82,6 +82,8 @@ pub enum Alarm {
     Parked(Key<Client>),
     /// Idle timeout.
     Idle(Key<Client>),
+    /// A client that closed its side right behind a blocking command has waited long enough.
+    HungUp(Key<Client>),
     /// End of an orderly stop.
     Drain,
 }
@@ -192,6 +194,7 @@ impl Engine {
                 Alarm::Backend(key) => self.backend_alarm(key),
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
+                Alarm::HungUp(key) => self.client_hung_up(key),
                 Alarm::Drain => self.close_all_clients(),
             }
         }
