@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blocking;
 mod core;
 mod crowd;
 mod errors;
@@ -15,6 +16,7 @@ mod protocol;
 mod replicas;
 mod resp3;
 mod session;
+mod transactions;
 
 use std::sync::OnceLock;
 
