@@ -82,7 +82,12 @@ pub fn slot_of(command: &Command, args: &Args<'_>) -> Result<Option<u16>, KeyErr
 /// the option BLOCK. WAIT and WAITAOF do not count: what they wait for is not another client.
 pub fn blocks(command: &Command, args: &Args<'_>) -> bool {
     command.class == Class::Blocking
-        && (command.keys != Keys::Streams || stream_options(command, args).is_some_and(|o| o.block))
+        && (command.keys != Keys::Streams || stream_options(command, args).is_some_and(|o| o.block.is_some()))
+}
+
+/// Which argument of XREAD or XREADGROUP is the value of BLOCK.
+pub fn block_argument(command: &Command, args: &Args<'_>) -> Option<usize> {
+    stream_options(command, args)?.block
 }
 
 impl KeyPositions {
@@ -156,8 +161,8 @@ fn counted(arg: Option<&[u8]>) -> Option<usize> {
 
 /// What stands before the keys of XREAD and XREADGROUP.
 struct StreamOptions {
-    /// Whether there was a BLOCK.
-    block: bool,
+    /// Position of the value of the last BLOCK, which counts.
+    block: Option<usize>,
     /// Position of the word STREAMS.
     streams: usize,
 }
@@ -166,14 +171,14 @@ struct StreamOptions {
 /// an option. A word that is no option is passed over; the server refuses it.
 fn stream_options(command: &Command, args: &Args<'_>) -> Option<StreamOptions> {
     let of_group = command.flags.has(Flags::WRITE);
-    let (mut at, mut block) = (1, false);
+    let (mut at, mut block) = (1, None);
     loop {
         let word = args.get(at)?;
         let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
         if is("STREAMS") {
             return Some(StreamOptions { block, streams: at });
         }
-        block |= is("BLOCK");
+        block = if is("BLOCK") { Some(at + 1) } else { block };
         at += if of_group && is("GROUP") {
             3
         } else if is("BLOCK") || is("COUNT") || (of_group && is("CLAIM")) {

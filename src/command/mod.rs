@@ -7,7 +7,7 @@ mod spec;
 mod table;
 mod texts;
 
-pub use keys::{blocks, first_key, keys, slot_of, KeyError, KeyPositions};
+pub use keys::{block_argument, blocks, first_key, keys, slot_of, KeyError, KeyPositions};
 pub use slot::slot;
 pub use spec::{Class, Command, Flags, Keys, Local, Merge, Split};
 pub use table::{arity_ok, by_id, commands, count, full_name, lookup, resolve, subcommand, Unknown};

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::dispatch::Step;
-use super::engine::Engine;
+use super::engine::{Alarm, Engine};
 use super::lease::{Lease, Purpose};
 use super::part::{Owner, Part};
 use crate::base::arena::Key;
 use crate::command::{self, Command, Keys};
 use crate::resp::{encode, Args, Limits, Parsed, RequestParser};
+
+/// How long a blocking command may take whose client sends nothing more.
+const LAST_CHANCE: Duration = Duration::from_millis(200);
 
 /// How long a command waits, and where it says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,26 +40,19 @@ impl Engine {
             Ok(None) => return self.whole(key, row, args),
             Err(error) => return self.key_error(key, row, args, error),
         };
-        // A watching client keeps its backend for that; a server forgets watched keys at the next EXEC only.
-        let watching = self.clients.get(key).is_some_and(|c| c.lease.is_some());
-        let Some(timeout) = timeout_of(row, args).filter(|_| !watching) else {
-            return self.blocks_not(key, row, args);
-        };
-        let until = (!timeout.wait.is_zero()).then(|| self.now.after(timeout.wait));
+        // A watching client keeps its backend for that; a server forgets watched keys at the next EXEC only. A client that
+        // watches keys while it blocks is so strange that it is told to do one thing after the other.
+        if self.clients.get(key).is_some_and(|c| c.lease.is_some()) {
+            return self.refuse(key, |out| {
+                out.extend_from_slice(b"ERR blocking commands are not supported between WATCH and EXEC");
+            });
+        }
+        // What is no timeout here may be one for the server (`0x1`), so it never goes to a shared backend.
+        let wait = timeout_of(row, args).map(|t| t.wait).filter(|w| !w.is_zero());
+        let until = wait.map(|w| self.now.after(w));
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         c.lease = Some(Box::new(Lease::new(Purpose::Block(until))));
         self.send_dedicated(key, row, slot, args.frame())
-    }
-
-    /// A timeout that is no number: the server says so at once, whoever asks. A client that watches keys while it blocks
-    /// is so strange that it is told to do one thing after the other.
-    fn blocks_not(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
-        match timeout_of(row, args) {
-            None => self.whole(key, row, args),
-            Some(_) => self.refuse(key, |out| {
-                out.extend_from_slice(b"ERR blocking commands are not supported between WATCH and EXEC");
-            }),
-        }
     }
 
     /// A blocked part whose node has let go of it: its request with the time that is left, or `None` after it was
@@ -64,6 +60,14 @@ impl Engine {
     pub(super) fn reissue(&mut self, part: &mut Part, request: &[u8]) -> Option<Vec<u8>> {
         let Owner::Client(client, _) = part.owner else { return Some(request.to_vec()) };
         let until = self.clients.get(client).and_then(|c| c.lease.as_deref()).and_then(Lease::blocked_until);
+        if self
+            .clients
+            .get_mut(client)
+            .and_then(|c| c.lease.as_deref_mut())
+            .is_some_and(Lease::watch_elsewhere)
+        {
+            self.discard_leased(client);
+        }
         self.unlease(client);
         let Some(until) = until else { return Some(request.to_vec()) };
         part.born_us = self.now_us();
@@ -74,10 +78,8 @@ impl Engine {
             Some(_) => {
                 let protocol = self.clients.get(client).map(Client::protocol).unwrap_or_default();
                 let mut out = Vec::new();
-                match row.name {
-                    "blmove" | "brpoplpush" => encode::null(&mut out, protocol),
-                    _ => encode::null_array(&mut out, protocol),
-                }
+                // Of all of them, those that return one element too (Redis 7.0.15).
+                encode::null_array(&mut out, protocol);
                 self.end_lease(client);
                 self.answer(part, &out);
                 None
@@ -85,11 +87,35 @@ impl Engine {
         }
     }
 
-    /// The client's side was closed while it is not read: a blocked client waits for nothing any more.
-    pub fn client_hung_up(&mut self, key: Key<Client>) {
-        let lease = self.clients.get(key).and_then(|c| c.lease.as_deref());
+    /// A blocked part that was parked: as [`Engine::reissue`], but it is not younger for that.
+    pub(super) fn reissue_parked(&mut self, part: &mut Part, request: &[u8]) -> Option<Vec<u8>> {
+        let born_us = part.born_us;
+        let request = self.reissue(part, request);
+        part.born_us = born_us;
+        request
+    }
+
+    /// A blocking command was answered by the proxy: its client blocks no more.
+    pub(super) fn end_block(&mut self, part: &Part) {
+        let Owner::Client(client, _) = part.owner else { return };
+        let lease = self.clients.get(client).and_then(|c| c.lease.as_deref());
         if lease.is_some_and(|l| l.blocked_until().is_some()) {
+            self.end_lease(client);
+        }
+    }
+
+    /// The client will send nothing more. While it is blocked it waits for nothing any more, as with a server; one that
+    /// said so right behind its command still gets what is there already.
+    pub fn client_hung_up(&mut self, key: Key<Client>) {
+        let Some(c) = self.clients.get(key) else { return };
+        if c.lease.as_deref().is_none_or(|l| l.blocked_until().is_none()) {
+            return;
+        }
+        let due = c.heard.after(LAST_CHANCE);
+        if due <= self.now {
             self.close_client(key);
+        } else {
+            self.timers.set(due, Alarm::HungUp(key));
         }
     }
 }
@@ -97,13 +123,7 @@ impl Engine {
 /// The timeout of a blocking command; `None` when there is no valid one.
 fn timeout_of(row: &Command, args: &Args<'_>) -> Option<Timeout> {
     let (argument, millis) = match (row.keys, row.name) {
-        (Keys::Streams, _) => {
-            // The group and the consumer of XREADGROUP may have any name.
-            let options = if row.name == "xreadgroup" { 4 } else { 1 };
-            let word = (options..args.len())
-                .find(|i| args.get(*i).is_some_and(|a| a.eq_ignore_ascii_case(b"block")))?;
-            (word + 1, true)
-        }
+        (Keys::Streams, _) => (command::block_argument(row, args)?, true),
         (_, "blmpop" | "bzmpop") => (1, false),
         _ => (args.len() - 1, false),
     };

@@ -50,6 +50,9 @@ impl Engine {
         c.last_command = command.id;
         let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
         if !command::arity_ok(command, args.len()) {
+            if command.name == "exec" && self.in_multi(key) {
+                return self.exec_misspelt(key);
+            }
             self.spoil(key);
             return self.refuse(key, |out| command::wrong_arity_error(command, out));
         }

@@ -102,6 +102,8 @@ pub enum Alarm {
     Settle,
     /// Listeners are looked after.
     Listeners,
+    /// A client that closed its side right behind a blocking command has waited long enough.
+    HungUp(Key<Client>),
     /// End of an orderly stop.
     Drain,
 }
@@ -244,6 +246,7 @@ impl Engine {
                 }
                 Alarm::Settle => self.settle_alarm(),
                 Alarm::Listeners => self.listener_alarm(),
+                Alarm::HungUp(key) => self.client_hung_up(key),
                 Alarm::Drain => self.close_all_clients(),
             }
         }

@@ -87,6 +87,7 @@ impl Engine {
             c.closing = true;
         }
         self.close_if_done(key);
+        self.client_hung_up(key);
     }
 
     /// The client's socket is gone.

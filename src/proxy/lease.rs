@@ -72,6 +72,24 @@ impl Lease {
         }
     }
 
+    /// A WATCH goes to another backend. True when keys were watched before: changes of those will be missed.
+    pub fn watch_elsewhere(&mut self) -> bool {
+        match &mut self.purpose {
+            Purpose::Watch { commands, broken, .. } if *commands > 1 => {
+                *broken = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The client speaks another protocol than the backend from now on: its transaction must fail.
+    pub fn give_up_watch(&mut self) {
+        if let Purpose::Watch { broken, .. } = &mut self.purpose {
+            *broken = true;
+        }
+    }
+
     /// EXEC comes; returns whether changes may have been missed.
     pub fn end_watch(&mut self) -> bool {
         let broken = matches!(self.purpose, Purpose::Watch { broken: true, .. }) || self.backend == Key::NONE;
@@ -155,6 +173,13 @@ impl Engine {
                 self.give_back(backend);
             }
         }
+    }
+
+    /// Closes the client's backend, on which it has left something; it keeps its claim.
+    pub(super) fn discard_leased(&mut self, client: Key<Client>) {
+        let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) else { return };
+        let backend = mem::take(&mut lease.backend);
+        self.discard_backend(backend);
     }
 
     /// The client needs no backend of its own any more.
@@ -250,10 +275,11 @@ impl Engine {
         b.user = Key::NONE;
         b.patience = patience;
         let Some(n) = self.nodes.get_mut(b.node) else { return };
-        if n.idle.contains(&key) {
+        let idles = n.idle.contains(&key);
+        if idles && clean {
             return;
         }
-        if clean && n.idle.len() < most {
+        if !idles && clean && n.idle.len() < most {
             n.idle.push(key);
         } else {
             self.discard_backend(key);

@@ -146,6 +146,11 @@ impl Engine {
     }
 
     fn exec(&mut self, key: Key<Client>, row: &'static Command) -> Step {
+        // The dedicated backend must not overtake what the client has in flight on shared ones.
+        let watches = self.clients.get(key).is_some_and(|c| c.lease.is_some());
+        if watches && self.in_multi(key) && self.must_wait(key) {
+            return Step::Wait;
+        }
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let Some(mut multi) = c.multi.take() else {
             return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));
@@ -160,12 +165,24 @@ impl Engine {
             None if multi.commands == 0 => self.reply(key, b"*0\r\n"),
             None => self.send_block(key, row, &multi, false),
             Some(false) => self.send_block(key, row, &multi, true),
-            // The backend that watched is gone: a change may have been missed.
+            // The backend that watched is gone: a change may have been missed. One that took its place watches still.
             Some(true) => {
-                self.end_lease(key);
+                if let Some(lease) = self.clients.get_mut(key).and_then(|c| c.lease.take()) {
+                    self.close_leased(&lease);
+                }
                 self.reply_null_array(key)
             }
         }
+    }
+
+    /// EXEC with arguments: a server ends the transaction all the same.
+    pub(super) fn exec_misspelt(&mut self, key: Key<Client>) -> Step {
+        self.leave_transaction(key);
+        self.refuse(key, |out| {
+            out.extend_from_slice(
+                b"EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+            );
+        })
     }
 
     fn send_block(&mut self, key: Key<Client>, row: &'static Command, multi: &Multi, watched: bool) -> Step {

@@ -158,6 +158,9 @@ impl Engine {
 
     /// Gives a reply to whoever waits for a part.
     pub(super) fn answer(&mut self, part: &Part, frame: &[u8]) {
+        if part.kind.dedicated {
+            self.end_block(part);
+        }
         match part.owner {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
@@ -240,12 +243,16 @@ impl Engine {
     }
 
     fn retry(&mut self, key: Key<Client>, parked: Parked, held: &mut Vec<u16>) {
-        let Parked { part, sequence, bytes, error } = parked;
+        let Parked { mut part, sequence, mut bytes, error } = parked;
         if self.clients.get(key).is_none() {
             return self.orphan(&part);
         }
         if self.age(&part) >= self.config.retry_timeout {
             return self.give_up(&part, error.as_deref());
+        }
+        if part.kind.dedicated && !part.block {
+            let Some(request) = self.reissue_parked(&mut part, &bytes) else { return };
+            bytes = request.into();
         }
         if held.contains(&part.slot) {
             if let Some(parked) = self.parked_of(key) {

@@ -1,6 +1,7 @@
 //! Scripted dialogues with the engine of one worker: no sockets, no threads, a clock that the script moves.
 
 mod auth;
+mod blocking;
 mod clients;
 mod failures;
 mod limits;
@@ -13,4 +14,5 @@ mod rig;
 mod sessions;
 mod splits;
 mod topology;
+mod transactions;
 mod world;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::rig::cmd;
-use crate::world::{first_command, show, ClientEnd, World};
+use crate::world::{first_command, show, ClientEnd, NodeEnd, World};
 
 /// A client of the proxy.
 pub struct Client {
@@ -135,6 +135,16 @@ impl Client {
         world.settle();
     }
 
+    /// Closes its side while it is not read, as the event loop sees it.
+    pub fn hangs_up(&self) -> &Self {
+        let mut world = self.world.borrow_mut();
+        let key = world.clients[self.index].key;
+        world.engine.client_hung_up(key);
+        world.settle();
+        drop(world);
+        self
+    }
+
     /// Asserts that the proxy has closed the connection.
     #[track_caller]
     pub fn is_closed(&self) -> &Self {
@@ -174,23 +184,30 @@ pub enum Role {
     Replica,
 }
 
-/// A node, on its newest connection of one role.
+/// A node, on its newest connection of one role, or an older one.
 pub struct Node {
     world: Rc<RefCell<World>>,
     addr: SocketAddr,
     role: Role,
+    /// How many open ones of the role are newer.
+    newer: usize,
 }
 
 impl Node {
     pub fn new(world: &Rc<RefCell<World>>, addr: SocketAddr, role: Role) -> Node {
-        Node { world: world.clone(), addr, role }
+        Node { world: world.clone(), addr, role, newer: 0 }
+    }
+
+    /// The open connection that is older than `newer` others.
+    pub fn behind(self, newer: usize) -> Node {
+        Node { newer, ..self }
     }
 
     /// The world and the newest open connection.
     #[track_caller]
     fn conn(&self) -> (RefMut<'_, World>, usize) {
         let world = self.world.borrow_mut();
-        let found = world.conns.iter().rposition(|c| {
+        let fits = |c: &NodeEnd| {
             let said = |word: &[u8]| c.greeting.iter().any(|g| g.starts_with(word));
             let role = match (said(b"HELLO 3"), said(b"READONLY")) {
                 (true, _) => Role::Resp3,
@@ -199,7 +216,9 @@ impl Node {
             };
             // One whose greeting is in the hands of the script shows no role.
             c.addr == self.addr && !c.gone && (role == self.role || c.greeting.is_empty())
-        });
+        };
+        let all = world.conns.iter().enumerate().rev();
+        let found = all.filter(|(_, c)| fits(c)).map(|(i, _)| i).nth(self.newer);
         let Some(found) = found else { panic!("no connection to {} ({:?})", self.addr, self.role) };
         (world, found)
     }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blocking;
 mod clients;
 mod core;
 mod crowd;
@@ -20,6 +21,7 @@ mod pubsub;
 mod replicas;
 mod resp3;
 mod session;
+mod transactions;
 mod view;
 
 use std::sync::OnceLock;

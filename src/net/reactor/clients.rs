@@ -94,10 +94,14 @@ impl Reactor {
     pub(super) fn pump_client(&mut self, index: usize) {
         for _ in 0..READS_PER_TURN {
             let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
+            let key = socket.key;
             if !socket.readable || socket.paused {
+                // No further event will tell.
+                if socket.paused && socket.closing {
+                    self.engine.client_hung_up(key);
+                }
                 return;
             }
-            let key = socket.key;
             match socket.read(&mut self.scratch, &mut self.buffers) {
                 Look::Data(held) => self.hand_in(index, held),
                 Look::Nothing => return,

@@ -43,6 +43,9 @@ impl Engine {
         if let Some(name) = hello.name {
             c.labels.get_or_insert_with(Box::default).name = name.to_vec();
         }
+        if let Some(lease) = c.lease.as_deref_mut().filter(|_| resp3 != c.resp3) {
+            lease.give_up_watch();
+        }
         c.resp3 = resp3;
         let (protocol, id) = (c.protocol(), c.id);
         let reply = self.hello_reply(protocol, id);
