@@ -6,7 +6,6 @@ use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors::{self, say};
 use super::info::hex_id;
-use super::part::NO_SLOT;
 use super::session::{number, NOT_AN_INTEGER};
 use crate::base::arena::Key;
 use crate::cluster::SLOTS;
@@ -41,8 +40,6 @@ impl Engine {
             "count-failure-reports" => view.of_node(args, &mut out, |out| encode::integer(out, 0)),
             "replicas" | "slaves" => view.of_node(args, &mut out, |out| encode::array(out, 0)),
             "countkeysinslot" | "getkeysinslot" => return self.of_slot(key, row, args),
-            // Every node has the text.
-            "help" => return self.send_whole(key, row, NO_SLOT, args.frame()),
             _ => return self.refuse(key, |out| errors::refused(out, NO_STATS)),
         }
         self.reply(key, &out)

@@ -94,14 +94,14 @@ pub enum Alarm {
     Parked(Key<Client>),
     /// Idle timeout.
     Idle(Key<Client>),
-    /// Topics are due to be settled again.
-    Settle,
-    /// Listeners are looked after.
-    Listeners,
     /// Answers to a question take too long.
     Ask(Key<Ask>),
     /// End of CLIENT PAUSE.
     PauseEnd,
+    /// Topics are due to be settled again.
+    Settle,
+    /// Listeners are looked after.
+    Listeners,
     /// End of an orderly stop.
     Drain,
 }
@@ -145,7 +145,6 @@ pub struct Engine {
     pub(super) backends: Arena<Backend>,
     pub(super) nodes: Nodes,
     pub(super) gathers: Arena<Gather>,
-    pub(super) hub: Hub,
     pub(super) asks: Arena<Ask>,
     pub(super) watchers: Watchers,
     pub(super) pause: Option<Pause>,
@@ -156,6 +155,7 @@ pub struct Engine {
     pub(super) error_counts: ErrorCounts,
     pub(super) host: Host,
     pub(super) scripts: Scripts,
+    pub(super) hub: Hub,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -191,7 +191,6 @@ impl Engine {
             backends: Arena::default(),
             nodes: Nodes::default(),
             gathers: Arena::default(),
-            hub: Hub::default(),
             asks: Arena::default(),
             watchers: Watchers::default(),
             pause: None,
@@ -200,6 +199,7 @@ impl Engine {
             error_counts: ErrorCounts::default(),
             host: Host::default(),
             scripts: Scripts::default(),
+            hub: Hub::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -238,12 +238,12 @@ impl Engine {
                 Alarm::Backend(key) => self.backend_alarm(key),
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
-                Alarm::Settle => self.settle_alarm(),
-                Alarm::Listeners => self.listener_alarm(),
                 Alarm::Ask(key) => self.ask_alarm(key),
                 Alarm::PauseEnd => {
                     self.unpause();
                 }
+                Alarm::Settle => self.settle_alarm(),
+                Alarm::Listeners => self.listener_alarm(),
                 Alarm::Drain => self.close_all_clients(),
             }
         }

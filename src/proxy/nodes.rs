@@ -157,7 +157,7 @@ impl Nodes {
     }
 
     /// All nodes that own slots.
-    pub fn primary_nodes(&self) -> impl Iterator<Item = Key<Node>> + '_ {
+    pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
         self.shards.iter().map(|s| s.primary)
     }
 
@@ -171,11 +171,6 @@ impl Nodes {
     pub fn primary(&self, slot: u16) -> Option<Key<Node>> {
         let shard = *self.slots.get(usize::from(slot))?;
         self.shards.get(usize::from(shard)).map(|s| s.primary)
-    }
-
-    /// How many primaries there are.
-    pub fn primaries(&self) -> usize {
-        self.shards.len()
     }
 
     /// How many slots have a primary.

@@ -240,7 +240,11 @@ impl World {
                 Effect::Connect(key, addr) => self.connect(key, addr),
                 Effect::CloseBackend(key) => self.close_if_open(Whose::Backend(key)),
                 Effect::CloseClient(key) => self.close_if_open(Whose::Client(key)),
-                // The clients here ask nothing that needs other workers; a question of one worker is its own business.
+                // One worker: nobody else is asked or shown anything.
+                Effect::Ask(ask, question) if question.wants_host() => {
+                    let answer = self.engine.question(&question);
+                    self.engine.answered(ask, answer);
+                }
                 Effect::Ask(..) | Effect::Show(..) => {}
                 Effect::Refresh(hint) => {
                     self.note(format_args!("{hint:?}"));

@@ -1,7 +1,7 @@
 //! Rows: CLUSTER, which shows the proxy as one node that owns all slots.
 
 use super::super::spec::{Class, Command, Flags};
-use super::{container, refused, row};
+use super::{container, help, refused, row};
 
 pub(super) const ROWS: &[Command] = &[container("cluster", CLUSTER)];
 
@@ -24,7 +24,7 @@ const CLUSTER: &[Command] = &[
     view("slaves", 3),
     view("slot-stats", -4).newer(),
     view("getslotmigrations", 2).newer(),
-    view("help", 2),
+    help(),
     change("addslots", -3),
     change("addslotsrange", -4),
     change("bumpepoch", 2),

@@ -1,7 +1,7 @@
 //! Rows: what concerns the client's own connection, answered in the proxy.
 
 use super::super::spec::{Class, Command, Flags, Local};
-use super::{container, refused, row};
+use super::{container, help, refused, row};
 
 pub(super) const ROWS: &[Command] = &[
     local("ping", -1, Local::Ping),
@@ -49,7 +49,7 @@ const CLIENT: &[Command] = &[
         "CLIENT IMPORT-SOURCE is not available through the proxy: its connections are shared by many clients",
     )
     .newer(),
-    client("help", 2),
+    help(),
 ];
 
 const fn local(name: &'static str, arity: i16, what: Local) -> Command {

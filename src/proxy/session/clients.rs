@@ -11,7 +11,6 @@ use crate::proxy::client::{Client, Labels};
 use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
 use crate::proxy::errors;
-use crate::proxy::part::NO_SLOT;
 use crate::proxy::pause::Scope;
 use crate::resp::{encode, Args};
 
@@ -48,8 +47,6 @@ impl Engine {
             "capa" => self.reply(key, OK),
             "getredir" => self.reply_integer(key, -1),
             "trackinginfo" => self.client_trackinginfo(key),
-            // Every node has the text.
-            "help" => self.send_whole(key, row, NO_SLOT, args.frame()),
             _ => self.refuse(key, |out| errors::not_yet(out, row)),
         }
     }
@@ -77,8 +74,8 @@ impl Engine {
         Answer::Count(chosen.len() as i64)
     }
 
-    /// CLIENT UNBLOCK on this worker: nothing that a client can be asked to wait for ends before its time here, so
-    /// nobody is found.
+    /// CLIENT UNBLOCK on this worker: how many clients it woke. A client that waits for a node is not woken, since what
+    /// the node may have popped for it by now would be lost; so nobody ever is.
     pub(in crate::proxy) fn unblock(&mut self, _id: i64, _error: bool) -> Answer {
         Answer::Count(0)
     }

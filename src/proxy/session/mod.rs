@@ -86,8 +86,8 @@ impl Engine {
             return Step::Wait;
         }
         self.leave_transaction(key);
-        let stranger = !self.config.password.is_empty();
         self.leave_all(key);
+        let stranger = !self.config.password.is_empty();
         self.unmonitor(key);
         self.unmute(key);
         if let Some(c) = self.clients.get_mut(key) {
