@@ -18,7 +18,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
-.PHONY: help build build-min demo bench fuzz install-tools longest clean \
+.PHONY: help build build-min demo measure bench fuzz install-tools longest clean \
         test check-format check-lints test-units test-live test-engines test-clients sim
 
 help: ## this list
@@ -83,6 +83,9 @@ test-engines: ## the core of the live suite on other servers
 test-clients: ## real client libraries during a reshard and a failover
 	@echo "== client libraries"
 	$(RAISE_LIMITS) cargo test --test clients -- --nocapture
+
+measure: build ## CPU per request beside a TCP relay; needs haproxy
+	tools/measure.py
 
 bench: ## micro benchmarks
 	cargo bench

@@ -89,9 +89,7 @@ impl Engine {
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
             Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
-            Class::EveryNode(merge) if command.container != "pubsub" => {
-                self.every_node(key, command, merge, args)
-            }
+            Class::EveryNode(merge) => self.every_node(key, command, merge, args),
             Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.local(key, command, local, args),
             Class::PubSub => self.pubsub(key, command, args),

@@ -157,7 +157,7 @@ impl Nodes {
     }
 
     /// All nodes that own slots.
-    pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
+    pub fn primary_nodes(&self) -> impl Iterator<Item = Key<Node>> + '_ {
         self.shards.iter().map(|s| s.primary)
     }
 

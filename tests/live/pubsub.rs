@@ -127,6 +127,36 @@ fn sharded_channels_work_and_may_not_be_mixed_over_slots() {
     assert_eq!(show(&c.line("SSUBSCRIBE shard:a shard:b")), show(error));
 }
 
+/// The subscribers of both workers, and not the proxy as a subscriber of the nodes.
+#[test]
+fn pubsub_counts_the_clients_of_all_workers() {
+    let mut p = pair();
+    let (proxy, server) = (fixture().proxy.port, fixture().server.port);
+    let mut clients = Vec::new();
+    for port in [proxy, server] {
+        for _ in 0..4 {
+            let mut c = RawClient::connect(port);
+            for line in ["SUBSCRIBE count:a", "PSUBSCRIBE count:*", "SSUBSCRIBE {count}s"] {
+                c.line(line);
+            }
+            clients.push(c);
+        }
+    }
+    for line in [
+        "PUBSUB NUMSUB count:a count:x count:a",
+        "PUBSUB NUMSUB",
+        "PUBSUB SHARDNUMSUB {count}s count:a",
+        "PUBSUB CHANNELS count:[a-c]",
+        "PUBSUB CHANNELS count:x",
+        "PUBSUB SHARDCHANNELS {count}*",
+        "PUBSUB CHANNELS a b",
+        "PUBSUB NUMPAT x",
+    ] {
+        p.same_line(line);
+    }
+    assert!(p.proxy.line("PUBSUB NUMPAT").starts_with(b":"));
+}
+
 #[test]
 fn a_transaction_may_publish() {
     let (mut c, mut publisher) = (client(), client());

@@ -374,6 +374,35 @@ fn a_subscriber_is_never_idle() {
     assert_eq!(rig.closed, [idle]);
 }
 
+/// As in a server, where subscriptions and messages are no replies.
+#[test]
+fn a_client_that_wants_no_replies_gets_messages_all_the_same() {
+    let mut rig = rig();
+    let c = rig.client();
+    rig.send_all(c, &["CLIENT REPLY OFF", "SUBSCRIBE a", "UNSUBSCRIBE x"]);
+    rig.confirm_all();
+    rig.resume();
+    assert_eq!(rig.got(c), "*3|$9|subscribe|$1|a|:1|*3|$11|unsubscribe|$1|x|:1|");
+    let main = rig.only_listener();
+    rig.message(main, "message a x");
+    assert_eq!(rig.got(c), "*3|$7|message|$1|a|$1|x|");
+}
+
+#[test]
+fn pubsub_and_client_list_show_subscriptions() {
+    let mut rig = rig();
+    let c = rig.subscriber("SUBSCRIBE a b");
+    rig.send(c, "PSUBSCRIBE p*");
+    rig.confirm_all();
+    let other = rig.client();
+    rig.send_all(other, &["PUBSUB CHANNELS", "PUBSUB NUMPAT", "PUBSUB NUMSUB a x", "PUBSUB SHARDCHANNELS *"]);
+    assert_eq!(rig.got(other), "*2|$1|a|$1|b|:1|*4|$1|a|:1|$1|x|:0|*0|");
+    rig.send(other, "CLIENT LIST TYPE pubsub");
+    let line = rig.got(other);
+    assert!(line.contains(" flags=P db=0 sub=2 psub=1 ssub=0 "), "{line}");
+    assert_eq!(line.matches("id=").count(), 1, "{line}");
+}
+
 #[test]
 fn reset_leaves_everything() {
     let mut rig = rig();

@@ -278,12 +278,10 @@ impl Rig {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            // One worker: nobody else is asked or shown anything.
-            Effect::Ask(..) | Effect::Show(..) => {}
             Effect::Connect(key, addr) => self.connect(key, usize::from(addr.port() - port(0))),
             Effect::CloseBackend(key) => self.backends.retain(|b| b.key != key),
             Effect::CloseClient(key) => self.closed.push(key),
-            Effect::Refresh(_) => {}
+            Effect::Refresh(_) | Effect::Ask(..) | Effect::Show(..) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rows: publish and subscribe.
 
-use super::super::spec::{Class, Command, Merge};
+use super::super::spec::{Class, Command};
 use super::{container, help, keyed, row, ALL, KEY};
 
 pub(super) const ROWS: &[Command] = &[
@@ -15,12 +15,12 @@ pub(super) const ROWS: &[Command] = &[
     container("pubsub", PUBSUB),
 ];
 
-/// A node knows only its own subscribers.
+/// Nodes know of the proxy only, not of its clients.
 const PUBSUB: &[Command] = &[
-    row("channels", -2, Class::EveryNode(Merge::Special)),
-    row("numpat", 2, Class::EveryNode(Merge::Special)),
-    row("numsub", -2, Class::EveryNode(Merge::Special)),
-    row("shardchannels", -2, Class::EveryNode(Merge::Special)),
-    row("shardnumsub", -2, Class::EveryNode(Merge::Special)),
+    row("channels", -2, Class::PubSub),
+    row("numpat", 2, Class::PubSub),
+    row("numsub", -2, Class::PubSub),
+    row("shardchannels", -2, Class::PubSub),
+    row("shardnumsub", -2, Class::PubSub),
     help(),
 ];

@@ -158,7 +158,7 @@ pub(super) fn proxy(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "proxy_worker", e.around.worker);
     line(out, "proxy_used_memory_rss", e.host.resident_bytes);
     line(out, "proxy_nodes", e.nodes.keys().len());
-    line(out, "proxy_primaries", e.nodes.primaries().count());
+    line(out, "proxy_primaries", e.nodes.primary_nodes().count());
     line(out, "proxy_slots_covered", e.nodes.covered());
     line(out, "proxy_requests_in_flight", c.in_flight);
     line(out, "proxy_backends", c.backends);

@@ -23,6 +23,15 @@ impl Engine {
         row: &'static Command,
         args: &Args<'_>,
     ) -> Step {
+        if row.container == "pubsub" {
+            return self.inquire(key, row, args);
+        }
+        // CLIENT REPLY OFF does not silence subscriptions.
+        if row.name != "publish" {
+            if let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) {
+                active.order.set_muting(false);
+            }
+        }
         match row.name {
             "publish" => self.publish(key, row, args),
             "subscribe" => self.subscribe(key, Scope::Channel, NO_SLOT, args),
@@ -61,7 +70,7 @@ impl Engine {
             return None;
         }
         match row.class {
-            Class::PubSub if row.name != "publish" => None,
+            Class::PubSub if row.name != "publish" && row.container.is_empty() => None,
             Class::Local(Local::Quit | Local::Reset) => None,
             Class::Local(Local::Ping) if args.len() > 2 => None,
             Class::Local(Local::Ping) => {

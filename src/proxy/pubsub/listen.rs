@@ -60,7 +60,7 @@ impl Engine {
         }
         let failing = |n: Key<Node>| self.nodes.get(n).is_none_or(Node::is_failing);
         t.is_carried_by(self.hub.main)
-            && (!t.everywhere || self.nodes.primaries().all(|n| t.is_carried_by(n) || failing(n)))
+            && (!t.everywhere || self.nodes.primary_nodes().all(|n| t.is_carried_by(n) || failing(n)))
     }
 
     /// Settles a topic again after a pause.
@@ -222,7 +222,7 @@ impl Engine {
         let everywhere = t.everywhere;
         let mut nodes: Vec<Key<Node>> = self.main_node().into_iter().collect();
         if everywhere {
-            for node in self.nodes.primaries() {
+            for node in self.nodes.primary_nodes() {
                 if !nodes.contains(&node) {
                     nodes.push(node);
                 }
@@ -237,7 +237,7 @@ impl Engine {
         if !self.keeps_main() {
             let usable =
                 |n: &Key<Node>| self.nodes.get(*n).is_some_and(|n| n.listed && n.pause(self.now).is_none());
-            let mut nodes: Vec<Key<Node>> = self.nodes.primaries().filter(usable).collect();
+            let mut nodes: Vec<Key<Node>> = self.nodes.primary_nodes().filter(usable).collect();
             if nodes.len() > 1 {
                 nodes.retain(|n| *n != self.hub.lost);
             }
@@ -268,7 +268,7 @@ impl Engine {
             self.hub.listeners.push(backend);
             self.set_listener_timer();
         }
-        self.tell_node(key, Link { node, backend, on: true, unanswered: 0 });
+        self.tell_listener(key, Link { node, backend, on: true, unanswered: 0 });
         Ok(())
     }
 
@@ -277,13 +277,13 @@ impl Engine {
         let links = self.hub.get(key).map(|t| t.links.clone()).unwrap_or_default();
         for link in links {
             if link.on && !nodes.contains(&link.node) {
-                self.tell_node(key, Link { on: false, ..link });
+                self.tell_listener(key, Link { on: false, ..link });
             }
         }
     }
 
     /// Says to a listener what `link` says.
-    fn tell_node(&mut self, key: Key<Topic>, link: Link) {
+    fn tell_listener(&mut self, key: Key<Topic>, link: Link) {
         let Some(t) = self.hub.get_mut(key) else { return };
         match t.link(link.backend) {
             Some(old) => {

@@ -34,7 +34,7 @@ impl Engine {
         let mut at = 0;
         while at < data.len() {
             if self.hub.fanned >= MOST_FANNED {
-                self.hold_reading(key);
+                self.hold_listener(key);
                 break;
             }
             let Some(b) = self.backends.get_mut(key) else { return data.len() };
@@ -73,7 +73,7 @@ impl Engine {
         keys.append(&mut self.hub.held);
     }
 
-    fn hold_reading(&mut self, key: Key<Backend>) {
+    fn hold_listener(&mut self, key: Key<Backend>) {
         if !self.is_held(key) {
             self.hub.held.push(key);
         }

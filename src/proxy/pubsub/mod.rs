@@ -21,17 +21,20 @@
 //! | `commands` | what clients ask for |
 //! | `listen` | subscriptions at the nodes |
 //! | `messages` | what listeners receive, passed on |
-//! | `names`, `encode` | names that may be keyspace events; frames |
+//! | `inquiry` | PUBSUB, over all workers |
+//! | `names`, `encode` | names that may be keyspace events, patterns; frames |
 
 mod commands;
 mod encode;
 mod hub;
+mod inquiry;
 mod listen;
 mod messages;
 mod names;
 mod subscriber;
 
 pub use hub::{Hub, Topic};
+pub use inquiry::Inquiry;
 pub use subscriber::Subscriber;
 
 /// What the name of a topic stands for.

@@ -40,11 +40,15 @@ impl Subscriber {
 
     /// The number that confirmations show: channels and patterns together, sharded channels by themselves.
     pub fn count(&self, scope: Scope) -> usize {
-        let len = |s: Scope| self.topics[s as usize].len();
         match scope {
-            Scope::Shard => len(Scope::Shard),
-            _ => len(Scope::Channel) + len(Scope::Pattern),
+            Scope::Shard => self.len(Scope::Shard),
+            _ => self.len(Scope::Channel) + self.len(Scope::Pattern),
         }
+    }
+
+    /// How many topics of a scope are subscribed to.
+    pub fn len(&self, scope: Scope) -> usize {
+        self.topics[scope as usize].len()
     }
 
     /// Whether the topic is subscribed to.

@@ -105,8 +105,11 @@ impl Filter {
 
 impl Kind {
     /// What a client is now.
-    pub fn of(_client: &Client) -> Kind {
-        Kind::Normal
+    pub fn of(client: &Client) -> Kind {
+        match client.subscriber {
+            Some(_) => Kind::PubSub,
+            None => Kind::Normal,
+        }
     }
 
     fn parse(name: &[u8]) -> Result<Kind, Vec<u8>> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::base::time::Time;
 use crate::command;
 use crate::proxy::client::{Client, NO_COMMAND};
+use crate::proxy::pubsub::Scope;
 
 /// The line with its end. What the proxy does not measure is 0: unread bytes of a request stay with its caller.
 pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
@@ -20,11 +21,12 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         id => command::full_name(id),
     };
     let multi = c.multi.as_ref().map_or(-1, |m| i64::from(m.commands()));
+    let subscribed = |scope| c.subscriber.as_deref().map_or(0, |s| s.len(scope));
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub=0 psub=0 ssub=0 multi={multi} qbuf=0 \
+        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={} psub={} ssub={} multi={multi} qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={backlog} oll=0 omem=0 tot-mem={memory} events={} \
          cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
@@ -33,6 +35,9 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         c.descriptor,
         label(|l| &l.name),
         flags(c),
+        subscribed(Scope::Channel),
+        subscribed(Scope::Pattern),
+        subscribed(Scope::Shard),
         if backlog > 0 { "rw" } else { "r" },
         if c.resp3 { 3 } else { 2 },
         label(|l| &l.lib_name),
@@ -45,6 +50,7 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
 fn flags(c: &Client) -> String {
     let all = [
         (c.monitor, 'O'),
+        (c.subscriber.is_some(), 'P'),
         (c.multi.is_some(), 'x'),
         (c.held || c.is_blocked(), 'b'),
         (c.closing, 'c'),

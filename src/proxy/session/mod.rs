@@ -88,6 +88,7 @@ impl Engine {
         self.leave_transaction(key);
         self.leave_all(key);
         let stranger = !self.config.password.is_empty();
+        self.leave_all(key);
         self.unmonitor(key);
         self.unmute(key);
         if let Some(c) = self.clients.get_mut(key) {
