@@ -281,7 +281,7 @@ impl Rig {
             Effect::Connect(key, addr) => self.connect(key, usize::from(addr.port() - port(0))),
             Effect::CloseBackend(key) => self.backends.retain(|b| b.key != key),
             Effect::CloseClient(key) => self.closed.push(key),
-            Effect::Refresh(_) => {}
+            Effect::Refresh(_) | Effect::Ask(..) | Effect::Show(..) => {}
         }
     }
 
