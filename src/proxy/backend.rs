@@ -155,7 +155,9 @@ impl Backend {
     /// Whether the oldest part was written to its end, so that the node can answer it.
     #[inline]
     pub fn asked(&self) -> bool {
-        self.fifo.front().is_some_and(|f| self.window.front_written(f.len as usize))
+        // The commands of a transaction have no length of their own; EXEC has that of all of them.
+        let front = self.fifo.iter().find(|f| f.len != 0);
+        front.is_some_and(|f| self.window.front_written(f.len as usize))
     }
 
     /// Appends a part and its bytes.

@@ -109,7 +109,8 @@ impl Engine {
         }
         let Some(b) = self.backends.get_mut(key) else { return };
         let Some(&front) = b.fifo.front() else { return self.surplus(key, data, run) };
-        if !b.window.front_written(front.len as usize) {
+        // A command of a transaction, whose length is 0, needs at least the first byte of it to be written.
+        if !b.window.front_written(front.len.max(1) as usize) {
             return self.surplus(key, data, run);
         }
         let odd = first == b'-' || front.part.attempts != 0;
