@@ -60,6 +60,8 @@ pub enum Question {
     },
     /// INFO: what was counted.
     Figures,
+    /// SCRIPT FLUSH: what was remembered of scripts is forgotten.
+    ForgetScripts,
     /// PUBSUB: what clients have subscribed to.
     Topics(Inquiry),
     /// MONITOR: a worker has clients that want to see everything, or has none any more.
@@ -160,6 +162,10 @@ impl Engine {
             Question::Unblock { id, error } => self.unblock(*id, *error),
             Question::Topics(inquiry) => self.answer_inquiry(inquiry),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
+            Question::ForgetScripts => {
+                self.scripts.clear();
+                Answer::Done
+            }
             Question::Watch { worker, on } => self.watch_for(*worker, *on),
         }
     }
