@@ -60,6 +60,8 @@ pub enum Question {
     },
     /// INFO: what was counted.
     Figures,
+    /// EVAL: a script that may be called by its name from now on.
+    RememberScript(Box<[u8]>),
     /// SCRIPT FLUSH: what was remembered of scripts is forgotten.
     ForgetScripts,
     /// PUBSUB: what clients have subscribed to.
@@ -162,6 +164,10 @@ impl Engine {
             Question::Unblock { id, error } => self.unblock(*id, *error),
             Question::Topics(inquiry) => self.answer_inquiry(inquiry),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
+            Question::RememberScript(text) => {
+                self.scripts.remember(text);
+                Answer::Done
+            }
             Question::ForgetScripts => {
                 self.scripts.clear();
                 Answer::Done

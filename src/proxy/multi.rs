@@ -146,6 +146,11 @@ impl Engine {
     }
 
     fn exec(&mut self, key: Key<Client>, row: &'static Command) -> Step {
+        // What the client wrote since WATCH went another way, and must be there for EXEC to see it.
+        let watches = self.clients.get(key).is_some_and(|c| c.lease.is_some());
+        if watches && self.must_wait(key) {
+            return Step::Wait;
+        }
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let Some(mut multi) = c.multi.take() else {
             return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));

@@ -379,9 +379,26 @@ fn is_new(args: &[Vec<u8>]) -> bool {
 /// Commands that stay as they are: with other arguments they would do what is left out, or have keys in other slots.
 fn is_kept(args: &[Vec<u8>]) -> bool {
     is_new(args)
-        || ["SELECT", "SCAN", "COMMAND", "SLOWLOG", "BLPOP", "BRPOP", "BZPOPMIN", "BZPOPMAX"]
-            .iter()
-            .any(|n| args[0] == n.as_bytes())
+        || [
+            "SELECT",
+            "SCAN",
+            "COMMAND",
+            "SLOWLOG",
+            "ACL",
+            "RANDOMKEY",
+            "EVAL",
+            "EVALSHA",
+            "EVAL_RO",
+            "EVALSHA_RO",
+            "FCALL",
+            "FCALL_RO",
+            "BLPOP",
+            "BRPOP",
+            "BZPOPMIN",
+            "BZPOPMAX",
+        ]
+        .iter()
+        .any(|n| args[0] == n.as_bytes())
 }
 
 /// A command that a server does not take into a transaction, so that EXEC fails.

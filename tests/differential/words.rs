@@ -20,6 +20,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "CLIENT SETINFO, arity and queueing of newer commands",
         "the proxy knows them, whatever the version of the nodes",
     ),
+    ("EVAL with 1.5 keys and the like", "a node looks for keys with less care than it counts them"),
     ("SCAN with a negative cursor", "a server reads it as a huge one; the proxy says invalid cursor"),
     ("WAIT, WAITAOF, SHUTDOWN, REPLICAOF, DEBUG, MODULE, CLIENT TRACKING", "refused, with a reason"),
 ];
@@ -31,14 +32,14 @@ pub type Pattern = (usize, &'static str, How);
 pub const KEYED: &[Pattern] = &[
     // Strings.
     (20, "SET $s $v", Bytes),
-    (4, "SET $s $v [NX|XX|GET|KEEPTTL|EX~1000|PX~1000000|EXAT~4102444800|XX~GET|EX~0|NX~XX|EX~$v]", Bytes),
+    (4, "SET $s $v [NX|XX|GET|KEEPTTL|EX~1000|PX~1000000|EXAT~4102444800|XX~GET|EX~0|NX~XX|EX~x]", Bytes),
     (14, "GET $s", Bytes),
     (2, "GETSET $s $v", Bytes),
     (2, "GETDEL $s", Bytes),
     (2, "GETEX $s [|EX~1000|PERSIST|PXAT~4102444800000|EX~-1|NOSUCH]", Bytes),
     (2, "SETNX $s $v", Bytes),
-    (1, "SETEX $s [1000|0|-5|$v] $v", Bytes),
-    (1, "PSETEX $s [1000000|0|$v] $v", Bytes),
+    (1, "SETEX $s [1000|0|-5|x] $v", Bytes),
+    (1, "PSETEX $s [1000000|0|x] $v", Bytes),
     (3, "APPEND $s $v", Bytes),
     (2, "STRLEN $s", Bytes),
     (2, "SETRANGE $s [0|5|200|-1|600000000] $v", Bytes),
@@ -198,8 +199,7 @@ pub const KEYED: &[Pattern] = &[
     (2, "OBJECT [ENCODING|FREQ|REFCOUNT|NOSUCH] $k", Bytes),
     (1, "OBJECT IDLETIME $k", Near(60)),
     (1, "MEMORY USAGE $k [|SAMPLES~0|SAMPLES~x]", Shape),
-    (1, "DUMP $s", Bytes),
-    (1, "DUMP $k", Shape),
+    (2, "DUMP $k", Shape),
     (3, "RESTORE $k [0|100000000|-1|x] $dump [|REPLACE|ABSTTL|NOSUCH|IDLETIME~5]", Bytes),
     // Scripts.
     (2, "EVAL return~{KEYS[1],ARGV[1],1,false} 1 $k $v", Bytes),
