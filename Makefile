@@ -4,9 +4,10 @@ BINARY := redis-cluster-proxy
 PORT ?= 8088
 SEEDS ?= 200
 SECONDS ?= 60
+COMMANDS ?= 40000
 
 # Integration tests that have a stage of their own in `make test`; every other one runs with the unit tests.
-STAGED := simulation live live_faults live_process clients
+STAGED := simulation differential live live_faults live_process clients
 OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
             $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
@@ -19,7 +20,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
 .PHONY: help build build-min demo measure bench fuzz install-tools longest clean \
-        test check-format check-lints test-units test-live test-engines test-clients sim
+        test check-format check-lints test-units test-differential test-live test-engines test-clients sim
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -43,6 +44,7 @@ test: ## everything that has to hold, in order, up to the first failure
 	@$(MAKE) --no-print-directory check-lints
 	@$(MAKE) --no-print-directory test-units
 	@$(MAKE) --no-print-directory sim
+	@$(MAKE) --no-print-directory test-differential
 	@$(MAKE) --no-print-directory test-live
 	@$(MAKE) --no-print-directory test-engines
 	@$(MAKE) --no-print-directory test-clients
@@ -69,6 +71,10 @@ test-units: ## unit, property, tidy and doc tests
 sim: ## the seeded simulation (SEEDS=200)
 	@echo "== simulation, $(SEEDS) seeds"
 	SIM_SEEDS=$(SEEDS) cargo test --test simulation
+
+test-differential: ## random commands to the proxy and to a single server (COMMANDS=40000)
+	@echo "== differential test, $(COMMANDS) commands"
+	DIFF_COMMANDS=$(COMMANDS) cargo test --test differential
 
 test-live: ## a real cluster behind the real binary
 	@echo "== live cluster"

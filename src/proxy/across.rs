@@ -60,6 +60,10 @@ pub enum Question {
     },
     /// INFO: what was counted.
     Figures,
+    /// EVAL: a script that may be called by its name from now on.
+    RememberScript(Box<[u8]>),
+    /// SCRIPT FLUSH: what was remembered of scripts is forgotten.
+    ForgetScripts,
     /// PUBSUB: what clients have subscribed to.
     Topics(Inquiry),
     /// MONITOR: a worker has clients that want to see everything, or has none any more.
@@ -160,6 +164,14 @@ impl Engine {
             Question::Unblock { id, error } => self.unblock(*id, *error),
             Question::Topics(inquiry) => self.answer_inquiry(inquiry),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
+            Question::RememberScript(text) => {
+                self.scripts.remember(text);
+                Answer::Done
+            }
+            Question::ForgetScripts => {
+                self.scripts.clear();
+                Answer::Done
+            }
             Question::Watch { worker, on } => self.watch_for(*worker, *on),
         }
     }

@@ -50,11 +50,7 @@ impl Engine {
         c.last_command = command.id;
         let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
         if !command::arity_ok(command, args.len()) {
-            if command.name == "exec" && self.in_multi(key) {
-                return self.exec_misspelt(key);
-            }
-            self.spoil(key);
-            return self.refuse(key, |out| command::wrong_arity_error(command, out));
+            return self.wrong_arity(key, command);
         }
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
@@ -295,6 +291,20 @@ impl Engine {
         encode::error(&mut reply, &text);
         self.reply_now(key, &reply);
         Step::Taken
+    }
+
+    /// A server that rejects EXEC itself gives up the transaction, and says so.
+    #[cold]
+    fn wrong_arity(&mut self, key: Key<Client>, command: &'static Command) -> Step {
+        let mut text = Vec::new();
+        command::wrong_arity_error(command, &mut text);
+        if command.name == "exec" {
+            self.leave_transaction(key);
+            text.splice(..b"ERR".len(), *b"EXECABORT Transaction discarded because of:");
+        } else {
+            self.spoil(key);
+        }
+        self.refuse(key, |out| out.extend_from_slice(&text))
     }
 
     #[cold]

@@ -83,13 +83,6 @@ impl Lease {
         }
     }
 
-    /// The client speaks another protocol than the backend from now on: its transaction must fail.
-    pub fn give_up_watch(&mut self) {
-        if let Purpose::Watch { broken, .. } = &mut self.purpose {
-            *broken = true;
-        }
-    }
-
     /// EXEC comes; returns whether changes may have been missed.
     pub fn end_watch(&mut self) -> bool {
         let broken = matches!(self.purpose, Purpose::Watch { broken: true, .. }) || self.backend == Key::NONE;
@@ -203,6 +196,24 @@ impl Engine {
             self.push(backend, part, &unwatch);
         }
         self.end_lease(client);
+    }
+
+    /// A client that watches keys has switched to another protocol: its backend, where nothing is in flight, follows.
+    pub(super) fn switch_leased(&mut self, client: Key<Client>, resp3: bool) {
+        let Some(lease) = self.clients.get(client).and_then(|c| c.lease.as_deref()) else { return };
+        let backend = lease.backend;
+        let Some(b) = self.backends.get_mut(backend).filter(|b| b.kind.resp3 != resp3) else { return };
+        b.kind.resp3 = resp3;
+        // One that is not connected yet says HELLO by itself.
+        if b.state != State::Ready {
+            return;
+        }
+        let kind = b.kind;
+        let mut hello = Vec::new();
+        encode::request(&mut hello, &["HELLO", if resp3 { "3" } else { "2" }]);
+        let (owner, born_us) = (Owner::Nobody, self.now_us());
+        let part = Part { owner, born_us, slot: NO_SLOT, command: 0, attempts: 0, kind, block: false };
+        self.push(backend, part, &hello);
     }
 
     /// A client that had a backend of its own has gone: what it left there is unknown.

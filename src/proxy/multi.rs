@@ -175,16 +175,6 @@ impl Engine {
         }
     }
 
-    /// EXEC with arguments: a server ends the transaction all the same.
-    pub(super) fn exec_misspelt(&mut self, key: Key<Client>) -> Step {
-        self.leave_transaction(key);
-        self.refuse(key, |out| {
-            out.extend_from_slice(
-                b"EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
-            );
-        })
-    }
-
     fn send_block(&mut self, key: Key<Client>, row: &'static Command, multi: &Multi, watched: bool) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let kind = Kind { resp3: c.resp3, dedicated: watched, ..Kind::default() };

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::across::Question;
 use super::backend::Backend;
 use super::engine::Engine;
 use super::part::{Owner, Part, NO_SLOT};
@@ -54,13 +55,18 @@ struct Script {
 impl Scripts {
     /// Remembers a script, and returns its name; `None` for one that is too long.
     pub fn remember(&mut self, text: &[u8]) -> Option<ScriptName> {
+        self.add(text).map(|(name, _)| name)
+    }
+
+    /// As [`Scripts::remember`], and whether the script was not known before.
+    fn add(&mut self, text: &[u8]) -> Option<(ScriptName, bool)> {
         if text.len() > MOST_BYTES / 4 {
             return None;
         }
         let name = sha1(text);
         if let Some(script) = self.known.get_mut(&name) {
             script.used = true;
-            return Some(name);
+            return Some((name, false));
         }
         self.bytes += text.len();
         self.known.insert(name, Script { text: text.into(), used: false, loaded: Vec::new() });
@@ -68,7 +74,7 @@ impl Scripts {
             self.forget_oldest();
         }
         self.queue.push_back(name);
-        Some(name)
+        Some((name, true))
     }
 
     /// Whether the script is known.
@@ -116,7 +122,10 @@ impl Engine {
     /// A command with a counted number of keys was routed: EVAL brings a script that may be called by its name later.
     pub(super) fn note_script(&mut self, command: &'static Command, args: &Args<'_>) {
         if let ("eval" | "eval_ro", Some(text)) = (command.name, args.get(1)) {
-            self.scripts.remember(text);
+            if self.scripts.add(text).is_some_and(|(_, is_new)| is_new) {
+                // The client that calls it by its name may be another worker's.
+                self.tell(Question::RememberScript(text.into()));
+            }
         }
     }
 

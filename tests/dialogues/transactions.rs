@@ -407,15 +407,18 @@ fn a_backend_opened_in_advance_to_a_node_that_leaves_meanwhile_is_closed() {
 }
 
 #[test]
-fn another_protocol_makes_a_watched_transaction_fail() {
+fn another_protocol_is_followed_by_the_backend_that_watches() {
     let rig = Rig::three();
     let c = rig.client();
     c.sends_cmd(&["WATCH", "b"]);
     rig.node(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
     c.receives(b"+OK\r\n").sends_cmd(&["HELLO", "3"]);
     c.takes_received();
-    c.sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n_\r\n");
-    assert_eq!(rig.open(A), 0, "it watches still");
+    rig.node(A).expects(&["HELLO", "3"]).replies(b"%0\r\n");
+    c.sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n");
+    rig.node(A).expects(&["MULTI"]).expects(&["INCR", "b"]).expects(&["EXEC"]);
+    rig.node(A).replies(b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    c.receives(b"*1\r\n:1\r\n");
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod run;
 mod stream;
 mod words;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use support::{Cluster, Proxy, Server};
 
@@ -32,8 +32,15 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| Fixture { cluster: Cluster::start(), server: Server::standalone(&[]) })
 }
 
+/// Nobody else writes to the cluster while this is held.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 #[test]
 fn every_command_is_answered_as_a_standalone_server_answers_it() {
+    let _alone = alone();
     let fixture = fixture();
     let proxy = Proxy::start(&fixture.cluster, &["-max-procs", "2"]);
     let (seed, commands) = (setting("DIFF_SEED", 1), setting("DIFF_COMMANDS", 20_000));

@@ -132,10 +132,12 @@ impl Stream {
                 let pattern = self.pick(SPLIT);
                 self.make(pattern, tag, true)
             }
-            _ => {
+            _ => loop {
                 let pattern = self.pick(KEYED);
-                self.make(pattern, tag, false)
-            }
+                if line.watched.is_none() || !may_block(pattern) {
+                    return self.make(pattern, tag, false);
+                }
+            },
         }
     }
 
@@ -158,11 +160,16 @@ impl Stream {
                 let pattern = self.pick(SPLIT);
                 self.keyed(pattern, tag)
             }
-            41 => self.make(self_pattern(), tag, false),
-            _ => {
-                let pattern = self.pick(KEYED);
-                self.keyed(pattern, tag)
-            }
+            41 => self.keyed(refused_in_queue(), tag),
+            _ => loop {
+                let sent = {
+                    let pattern = self.pick(KEYED);
+                    self.keyed(pattern, tag)
+                };
+                if !is_new(&sent.args) {
+                    return sent;
+                }
+            },
         }
     }
 
@@ -170,7 +177,8 @@ impl Stream {
         let pattern = self.pick(patterns);
         let sent = self.make(pattern, 0, false);
         let word = |i: usize, w: &str| sent.args.get(i).is_some_and(|a| a.eq_ignore_ascii_case(w.as_bytes()));
-        if word(0, "RESET") || word(0, "UNWATCH") {
+        let ends = if word(0, "EXEC") { sent.args.len() > 1 } else { sent.args.len() == 1 };
+        if ends && (word(0, "RESET") || word(0, "UNWATCH") || word(0, "EXEC")) {
             line.watched = None;
         }
         sent
@@ -201,7 +209,7 @@ impl Stream {
         let mut draft = self.draft(pattern.1, tag, crosses, is_free);
         let slots: Vec<u16> = draft.keys.iter().map(|i| slot_of(&draft.args[*i])).collect();
         let crosses = !is_free && slots.windows(2).any(|w| w[0] != w[1]);
-        if !crosses && self.dice.chance(60) {
+        if !crosses && !is_kept(&draft.args) && self.dice.chance(60) {
             self.spoil(&mut draft);
         }
         Sent { args: draft.args, crosses, how: pattern.2, kind: Kind::Plain }
@@ -357,8 +365,44 @@ impl Stream {
     }
 }
 
+/// Whether commands of the pattern may wait for others.
+fn may_block(pattern: &Pattern) -> bool {
+    let name = pattern.1.trim_start_matches('[');
+    (name.starts_with('B') && !name.starts_with("BIT")) || pattern.1.contains("BLOCK")
+}
+
+/// Commands of which Redis 7.0 does not even know the arity.
+fn is_new(args: &[Vec<u8>]) -> bool {
+    ["HEXPIRE", "HTTL", "HGETEX", "HGETDEL", "HSETEX"].iter().any(|n| args[0] == n.as_bytes())
+}
+
+/// Commands that stay as they are: with other arguments they would do what is left out, or have keys in other slots.
+fn is_kept(args: &[Vec<u8>]) -> bool {
+    is_new(args)
+        || [
+            "SELECT",
+            "SCAN",
+            "COMMAND",
+            "SLOWLOG",
+            "ACL",
+            "RANDOMKEY",
+            "EVAL",
+            "EVALSHA",
+            "EVAL_RO",
+            "EVALSHA_RO",
+            "FCALL",
+            "FCALL_RO",
+            "BLPOP",
+            "BRPOP",
+            "BZPOPMIN",
+            "BZPOPMAX",
+        ]
+        .iter()
+        .any(|n| args[0] == n.as_bytes())
+}
+
 /// A command that a server does not take into a transaction, so that EXEC fails.
-fn self_pattern() -> &'static Pattern {
+fn refused_in_queue() -> &'static Pattern {
     &(1, "[GET|NOSUCH|OBJECT~NOSUCH|CONFIG~NOSUCH|SET~x]", How::Bytes)
 }
 

@@ -18,6 +18,7 @@ mod monitor;
 mod password;
 mod protocol;
 mod pubsub;
+mod raw;
 mod replicas;
 mod resp3;
 mod session;

@@ -3,6 +3,7 @@
 //! A part for a primary is addressed by a slot of its shard: should it have to be sent again, it finds whoever owns the
 //! slot by then. A part for a node that may be a replica has no slot; its node is kept here.
 
+use super::super::across::Question;
 use super::super::backend::Kind;
 use super::super::client::{Active, Client};
 use super::super::dispatch::Step;
@@ -190,8 +191,9 @@ impl Engine {
                 let known = |name| script_name(name).is_some_and(|n| self.scripts.knows(&n));
                 Detail::Known(args.iter().skip(2).map(known).collect())
             }
-            ("script", "flush") => {
-                self.scripts.clear();
+            // With an option that there is not, the nodes refuse it.
+            ("script", "flush") if args.len() == 2 || is_flush_mode(args.get(2)) => {
+                self.tell(Question::ForgetScripts);
                 Detail::None
             }
             ("slowlog" | "commandlog", "get") => {
@@ -287,4 +289,8 @@ impl Engine {
             self.output_limit(key);
         }
     }
+}
+
+fn is_flush_mode(option: Option<&[u8]>) -> bool {
+    option.is_some_and(|o| o.eq_ignore_ascii_case(b"sync") || o.eq_ignore_ascii_case(b"async"))
 }

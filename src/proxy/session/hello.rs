@@ -43,11 +43,9 @@ impl Engine {
         if let Some(name) = hello.name {
             c.labels.get_or_insert_with(Box::default).name = name.to_vec();
         }
-        if let Some(lease) = c.lease.as_deref_mut().filter(|_| resp3 != c.resp3) {
-            lease.give_up_watch();
-        }
         c.resp3 = resp3;
         let (protocol, id) = (c.protocol(), c.id);
+        self.switch_leased(key, resp3);
         let reply = self.hello_reply(protocol, id);
         self.reply(key, &reply)
     }
@@ -96,7 +94,8 @@ fn parse_hello<'a>(args: &Args<'a>) -> Result<Hello<'a>, Vec<u8>> {
             at += 2;
         } else {
             let mut error = b"ERR Syntax error in HELLO option '".to_vec();
-            error.extend_from_slice(option);
+            // A server prints it as a C string.
+            error.extend(option.iter().take_while(|b| **b != 0));
             error.push(b'\'');
             return Err(error);
         }
