@@ -70,7 +70,6 @@ def subscriptions():
     p.subscribe(**{"news": lambda m: got.append(m["data"])})
     p.psubscribe(**{"n*": lambda m: patterns.append((m["pattern"], m["channel"], m["data"]))})
     thread = p.run_in_thread(sleep_time=0.05, daemon=True)
-    eventually(lambda: r.pubsub_numpat() == 1 if has_pubsub() else True)
     for i in range(50):
         r.publish("news", i)
     check("all arrive", eventually(lambda: len(got) == 50 and len(patterns) == 50), True)
@@ -86,14 +85,6 @@ def subscriptions():
         check("silence", q.get_message(timeout=0.05), None)
         q.unsubscribe()
         check("end", q.get_message(timeout=10)["type"], "unsubscribe")
-
-
-def has_pubsub():
-    try:
-        r.pubsub_numpat()
-        return True
-    except redis.ResponseError:
-        return False
 
 
 def locks():
@@ -147,9 +138,9 @@ def streams():
     check_raises("group again", redis.ResponseError, lambda: r.xgroup_create("stream", "g"))
     got = []
     own = redis.Redis(**options)
-    waiter = threading.Thread(target=lambda: got.append(own.xreadgroup("g", "c1", {"stream": ">"}, block=10000)))
+    waiter = threading.Thread(target=lambda: got.append(own.xreadgroup("g", "c1", {"stream": ">"}, block=4000)))
     waiter.start()
-    eventually(lambda: len(r.xinfo_consumers("stream", "g")) == 1)
+    eventually(lambda: "xreadgroup" in [c["cmd"] for c in r.client_list()])
     first = r.xadd("stream", {"n": "0"})
     waiter.join(10)
     check("a blocked reader is woken", flat(got[0]), {"stream": [(first, {"n": "0"})]})
@@ -167,7 +158,7 @@ def streams():
 def blocking():
     got = []
     own = redis.Redis(**options)
-    waiter = threading.Thread(target=lambda: [got.append(own.blpop(["block:l"], timeout=10)) for _ in range(20)])
+    waiter = threading.Thread(target=lambda: [got.append(own.blpop(["block:l"], timeout=4)) for _ in range(20)])
     waiter.start()
     for i in range(20):
         r.rpush("block:l", i)

@@ -121,8 +121,11 @@ impl Engine {
         let mut targets = Vec::new();
         for node in self.nodes.present() {
             let replica = !self.nodes.is_primary(node);
-            let kind =
-                if is_kill(row) { self.kind_beside(node) } else { Kind { resp3, replica, ..Kind::default() } };
+            let kind = if is_kill(row) {
+                self.kind_beside(node)
+            } else {
+                Kind { resp3, replica, ..Kind::default() }
+            };
             let name = self.nodes.get(node).map_or_else(String::new, |n| n.name.clone());
             targets.push(Target { slot: NO_SLOT, node, name, kind });
         }
