@@ -86,8 +86,8 @@ test-engines: ## the core of the live suite on other servers
 	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live core:: || exit 1; \
 	done
 
-test-clients: ## real client libraries during a reshard and a failover
-	@echo "== client libraries"
+test-clients: ## real client libraries, also during a reshard and a failover, and applications
+	@echo "== client libraries and applications"
 	$(RAISE_LIMITS) cargo test --test clients -- --nocapture
 
 measure: build ## CPU per request beside a TCP relay; needs haproxy

