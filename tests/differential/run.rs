@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compare::{same, same_exec, How};
 use super::stream::{Kind, Line, Sent, Stream};
+use super::words::LEFT_OUT;
 use crate::support::frame::{body, is_error, items, request, show};
 use crate::support::{Proxy, RawClient, Server};
 
@@ -62,6 +63,7 @@ impl Run {
             }
         }
         self.look_at_all();
+        LEFT_OUT.iter().for_each(|(what, why)| eprintln!("left out: {what}: {why}"));
         eprintln!(
             "seed {}: {} commands, {} of them over slots, {} refused by the server, {} differences",
             self.seed,
@@ -118,8 +120,8 @@ impl Run {
 
     /// All keys by SCAN, whatever its steps and its order.
     fn walk(&mut self) {
-        let options: &[&str] =
-            *self.stream.dice.pick(&[&[][..], &["COUNT", "50"], &["TYPE", "list"], &["MATCH", "*:{t1*"]]);
+        let ways = [&[][..], &["COUNT", "50"], &["TYPE", "list"], &["MATCH", "*:{t1*"]];
+        let options: &[&str] = ways[self.stream.dice.below(ways.len())];
         let (mut proxy, mut server) = {
             let w = &self.wires[0];
             (reconnect(&w.proxy), reconnect(&w.server))

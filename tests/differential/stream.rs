@@ -376,7 +376,7 @@ fn is_new(args: &[Vec<u8>]) -> bool {
     ["HEXPIRE", "HTTL", "HGETEX", "HGETDEL", "HSETEX"].iter().any(|n| args[0] == n.as_bytes())
 }
 
-/// Commands that stay as they are: with other arguments they would do what is left out, or have keys in other slots.
+/// Commands that stay as they are: with other arguments they would do what is left out, wait for ever, or have keys in other slots.
 fn is_kept(args: &[Vec<u8>]) -> bool {
     is_new(args)
         || [
@@ -384,6 +384,11 @@ fn is_kept(args: &[Vec<u8>]) -> bool {
             "SCAN",
             "COMMAND",
             "SLOWLOG",
+            "CLIENT",
+            "SUBSCRIBE",
+            "PSUBSCRIBE",
+            "SSUBSCRIBE",
+            "MONITOR",
             "ACL",
             "RANDOMKEY",
             "EVAL",

@@ -17,7 +17,7 @@ const OPEN: &[&[u8]] = &[
     b"CLIENT REPLY SKIP\r\nPING\r\nPING 1\r\nCLIENT REPLY OFF\r\nPING 2\r\nGET raw:none\r\nCLIENT REPLY ON\r\nPING 3\r\n",
     b"SET raw:s v\r\nGET raw:s\r\nGETRANGE raw:s 0 0\r\nLPUSH raw:s x\r\nGET\r\n",
     b"*3\r\n$3\r\nSET\r\n$5\r\nraw:b\r\n$6\r\na\r\n$1\r\r\n*2\r\n$3\r\nGET\r\n$5\r\nraw:b\r\n",
-    b"SUBSCRIBE raw:ch\r\nGET raw:s\r\nPING\r\nPING x\r\nUNSUBSCRIBE raw:ch\r\nGET raw:none\r\n",
+    b"SUBSCRIBE raw:ch\r\nGET raw:s\r\nEXEC\r\nPING\r\nPING x\r\nUNSUBSCRIBE raw:ch\r\nGET raw:none\r\n",
     b"PSUBSCRIBE raw:* raw:?\r\nSUBSCRIBE\r\nPUNSUBSCRIBE\r\nUNSUBSCRIBE\r\nECHO x\r\n",
     b"SUBSCRIBE raw:ch2\r\nMULTI\r\nRESET\r\nPING\r\n",
     b"EXEC x\r\nEXEC\r\nUNWATCH\r\nRESET\r\nRESET x\r\n",

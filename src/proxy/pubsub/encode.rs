@@ -25,7 +25,12 @@ pub fn pong(out: &mut Vec<u8>, text: &[u8]) {
 pub fn not_now(out: &mut Vec<u8>, command: &'static Command) {
     let name = command::full_name(command.id);
     let allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
-    errors::say(out, format_args!("ERR Can't execute '{name}': only {allowed} are allowed in this context"));
+    // A server that rejects EXEC says that the transaction is lost.
+    let prefix = if name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+    errors::say(
+        out,
+        format_args!("{prefix} Can't execute '{name}': only {allowed} are allowed in this context"),
+    );
 }
 
 #[cfg(test)]
