@@ -172,7 +172,6 @@ fn theme(row: &Command) -> &'static str {
         Class::ClusterView => "the cluster as one node",
         Class::Local(_) => "the rest of CLIENT",
         Class::Monitor => "watching",
-        Class::Wait => "waiting for replicas",
         class => panic!("{}: {class:?} is not carried out", name(row)),
     }
 }

@@ -79,7 +79,7 @@ pub fn slot_of(command: &Command, args: &Args<'_>) -> Result<Option<u16>, KeyErr
 }
 
 /// Whether this request may wait for another client: always for BLPOP and its like, for XREAD and XREADGROUP only with
-/// the option BLOCK. WAIT and WAITAOF do not count: what they wait for is not another client.
+/// the option BLOCK.
 pub fn blocks(command: &Command, args: &Args<'_>) -> bool {
     command.class == Class::Blocking
         && (command.keys != Keys::Streams || stream_options(command, args).is_some_and(|o| o.block))

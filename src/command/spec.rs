@@ -127,8 +127,6 @@ pub enum Class {
     Info,
     /// MONITOR.
     Monitor,
-    /// WAIT, WAITAOF.
-    Wait,
     /// Has sub-commands of different classes and does nothing without one; the row of the sub-command decides.
     Container,
     /// Never forwarded; the text (without `-ERR `) says why.

@@ -33,8 +33,8 @@ pub(super) const ROWS: &[Command] = &[
     row("randomkey", 1, Class::EveryPrimary(Merge::AnyNonNil)).with(Flags::READONLY),
     row("flushall", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
-    row("wait", 3, Class::Wait),
-    row("waitaof", 4, Class::Wait).with(Flags::BLOCKING).newer(),
+    refused("wait", 3, NO_WAIT),
+    refused("waitaof", 4, NO_WAIT).with(Flags::BLOCKING).newer(),
     rw("move", 3, KEY).class(Class::Refused(
         "MOVE is not available through the proxy: a cluster has no other database to move a key to",
     )),
@@ -50,6 +50,10 @@ pub(super) const ROWS: &[Command] = &[
         .class(Class::Refused("CLUSTERSCAN is not available through the proxy: SCAN walks the whole cluster"))
         .newer(),
 ];
+
+/// A node counts what its connection has written; a backend carries the writes of many clients.
+const NO_WAIT: &str = "WAIT and WAITAOF are not available through the proxy: \
+    its connections to the cluster are shared by many clients, so the answer would be about the writes of others";
 
 const OBJECT: &[Command] = &[
     ro("encoding", 3, SUBKEY),
