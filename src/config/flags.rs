@@ -77,6 +77,9 @@ pub(super) const FLAGS: &[Flag] = &[
         |s, v| put(&mut s.proxy.client_output_limit, size(v, 1 << 40, "1024gb"))),
     row("pubsub-output-limit", Kind::Value, "32mb", "bytes of messages waiting for one subscriber at which it is closed",
         |s, v| put(&mut s.proxy.pubsub_output_limit, size(v, 1 << 40, "1024gb"))),
+    row("refuse-commands", Kind::String, "",
+        "comma-separated commands that are refused besides those that always are; config is all of CONFIG, config|set one of it",
+        |s, v| put(&mut s.proxy.refused_commands, command_names(v))),
     row("max-request", Kind::Value, "512mb", "largest request in bytes",
         |s, v| put(&mut s.proxy.max_request, size(v, 512 << 20, "512mb"))),
     row("log_dir", Kind::String, "",
@@ -221,6 +224,21 @@ fn announce_address(text: &str) -> Result<Option<String>, String> {
             Err("host:port such as 10.0.0.1:8088 or redis.example.com:6379, port from 1 to 65535, or nothing"
                 .into())
         }
+    }
+}
+
+/// Which of them there are is not known here, and not in full anywhere: modules bring commands of their own.
+fn command_names(text: &str) -> Result<Vec<String>, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(command_name).collect()
+}
+
+fn command_name(text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split('|').collect();
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic());
+    match words.len() <= 2 && words.iter().all(is_word) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("names of commands such as flushall,config,script|flush; not {text:?}")),
     }
 }
 

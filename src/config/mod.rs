@@ -76,6 +76,8 @@ pub struct Config {
     pub client_output_limit: usize,
     /// `-pubsub-output-limit`: bytes waiting for one subscriber at which it is closed instead of getting a message.
     pub pubsub_output_limit: usize,
+    /// `-refuse-commands`: commands refused besides those that always are, in lower case: `flushall`, `config|set`.
+    pub refused_commands: Vec<String>,
     /// `-max-request`: largest request in bytes, at most 512 MiB.
     pub max_request: usize,
 }
@@ -125,6 +127,7 @@ impl Config {
             client_idle_timeout: Duration::ZERO,
             client_output_limit: 0,
             pubsub_output_limit: 0,
+            refused_commands: Vec::new(),
             max_request: 0,
         }
     }

@@ -56,6 +56,9 @@ impl Engine {
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
         }
+        if self.refusals.has(command.id) {
+            return self.refuse_as_told(key, command);
+        }
         if subscriber {
             if let Some(step) = self.subscriber_request(key, command, args) {
                 return step;

@@ -19,6 +19,7 @@ use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
 use super::pause::Pause;
 use super::pubsub::Hub;
+use super::refusals::Refusals;
 use super::scripts::Scripts;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -154,6 +155,7 @@ pub struct Engine {
     pub(super) watchful: bool,
     pub(super) error_counts: ErrorCounts,
     pub(super) host: Host,
+    pub(super) refusals: Refusals,
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
     pub(super) timers: Wheel<Alarm>,
@@ -185,6 +187,10 @@ impl Engine {
     /// An engine without clients, nodes or topology.
     pub fn new(config: Arc<Config>, around: Surroundings, now: Time) -> Self {
         let limits = Limits { max_request: config.max_request, ..Limits::default() };
+        let (refusals, unknown) = Refusals::new(&config.refused_commands);
+        if around.worker == 0 && !unknown.is_empty() {
+            log::warn!("-refuse-commands: no such commands are known here: {}", unknown.join(", "));
+        }
         Engine {
             now,
             clients: Arena::default(),
@@ -198,6 +204,7 @@ impl Engine {
             watchful: false,
             error_counts: ErrorCounts::default(),
             host: Host::default(),
+            refusals,
             scripts: Scripts::default(),
             hub: Hub::default(),
             timers: Wheel::new(now),

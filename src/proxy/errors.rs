@@ -20,6 +20,13 @@ pub fn refused(out: &mut Vec<u8>, why: &str) {
     out.extend_from_slice(why.as_bytes());
 }
 
+/// A command that `-refuse-commands` names.
+#[cold]
+pub fn refused_by_operator(out: &mut Vec<u8>, command: &'static Command) {
+    let name = command::full_name(command.id);
+    say(out, format_args!("ERR '{name}' is refused by this proxy (-refuse-commands)"));
+}
+
 /// A command whose class the proxy does not carry out.
 pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
     let name = command::full_name(command.id);

@@ -15,6 +15,7 @@
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
+//! | `refusals` | what the operator refuses |
 //! | `fan` | commands split by slot, or sent to many nodes, and merged |
 //! | `scan` | SCAN over all primaries |
 //! | `scripts` | scripts seen, loaded where they are called |
@@ -45,6 +46,7 @@ mod pause;
 mod pubsub;
 mod recover;
 mod redirect;
+mod refusals;
 mod scan;
 mod scripts;
 mod session;
