@@ -13,6 +13,7 @@ mod errors;
 mod fanout;
 mod flow;
 mod info;
+mod modules;
 mod monitor;
 mod password;
 mod protocol;
