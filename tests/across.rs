@@ -260,7 +260,7 @@ fn an_answer_that_comes_too_late_or_to_nobody_is_ignored() {
 fn replies_are_dropped_where_the_client_wants_none() {
     let mut p = Proxy::new(2);
     let a = p.client(0);
-    let lines = "CLIENT REPLY SKIP\nPING\nPING a\nCLIENT REPLY OFF\nPING b\nCLIENT REPLY SKIP\nPING c\nNOSUCH\n\
+    let lines = "CLIENT REPLY SKIP\nPING\nPING a\nCLIENT REPLY OFF\nPING b\nCLIENT REPLY SKIP\nPING c\nCLIENT NOSUCH\n\
                  CLIENT LIST\nGET\nCLIENT REPLY ON\nPING d\nCLIENT REPLY SKIP\nCLIENT REPLY SKIP\nPING e\nPING f\n\
                  CLIENT REPLY SKIP\nCLIENT REPLY ON";
     assert_eq!(p.says(a, lines), "$1\r\na\r\n+OK\r\n$1\r\nd\r\n$1\r\nf\r\n+OK\r\n");
@@ -324,7 +324,7 @@ fn a_monitor_sees_the_commands_of_all_workers_without_secrets() {
     let (m, a, b) = (p.client(0), p.client(0), p.client(1));
     assert_eq!(p.says(m, "MONITOR"), "+OK\r\n");
     p.says(a, "PING");
-    p.says(b, "AUTH user secret\nHELLO 2 AUTH default secret SETNAME x\nECHO \"a\\x00\\\"\\n\\xff\"\nNOSUCH\nCLIENT LIST");
+    p.says(b, "AUTH user secret\nHELLO 2 AUTH default secret SETNAME x\nECHO \"a\\x00\\\"\\n\\xff\"\nCLIENT NOSUCH\nCLIENT LIST");
     p.says(b, "CLIENT ID");
     let seen = p.gets(m);
     let lines: Vec<&str> = seen.lines().map(|l| l.split_once(" [0 ").unwrap().1).collect();
@@ -364,7 +364,7 @@ fn a_monitor_that_does_not_read_is_closed_at_its_limit() {
 fn info_sums_workers_and_primaries() {
     let mut p = Proxy::new(2);
     let (a, b) = (p.client(0), p.client(1));
-    p.says(b, "PING\nNOSUCH");
+    p.says(b, "PING\nCLIENT NOSUCH");
     p.send(a, "INFO");
     let node = p.backend();
     assert_eq!(p.node_gets(node), "*1\r\n$4\r\nINFO\r\n");

@@ -124,6 +124,7 @@ fn config(node: SocketAddr) -> Arc<Config> {
         client_idle_timeout: Duration::ZERO,
         client_output_limit: 1 << 20,
         pubsub_output_limit: 1 << 20,
+        refused_commands: Vec::new(),
         max_request: 1 << 20,
     })
 }

@@ -592,3 +592,75 @@ fn the_joint_reply_is_one_whole_frame() {
     assert_eq!(elements.len(), 6000);
     assert_eq!(elements.concat().len() + b"*6000\r\n".len(), reply.len());
 }
+
+/// What a node says of a module's command with its key as argument 1.
+const KEYED: &str = "*1|*10|$7|mod.get|:-2|*2|+readonly|+fast|:1|:1|:1|*0|*0|*0|*0|";
+
+#[test]
+fn a_command_of_a_module_is_asked_for_once_and_then_routed_by_its_keys() {
+    let mut rig = Rig::new();
+    let (a, b) = (rig.client(), rig.client());
+    let bytes = request("MOD.GET {b}") + &request("PING");
+    let (taken, _) = rig.engine.client_bytes(a, bytes.as_bytes());
+    assert_eq!(taken, 0, "it waits");
+    let (taken, _) = rig.engine.client_bytes(b, request("mod.get x").as_bytes());
+    assert_eq!(taken, 0);
+    rig.flow();
+    let [(port, asked)] = &rig.questions()[..] else { panic!("{:?}", rig.questions()) };
+    assert_eq!(asked, "COMMAND INFO mod.get");
+    rig.answer(*port, KEYED);
+    let mut ready = Vec::new();
+    rig.engine.take_ready(&mut ready);
+    assert_eq!(ready, [a, b]);
+    assert_eq!(rig.engine.client_bytes(a, bytes.as_bytes()).0, bytes.len());
+    rig.flow();
+    let slot = redis_cluster_proxy::command::slot(b"b");
+    let owner = PRIMARIES[LOWEST.iter().rposition(|lowest| slot >= *lowest).unwrap()];
+    assert_eq!(rig.questions(), [(owner, "MOD.GET {b}".to_string())]);
+    rig.answer(owner, "$1|v|");
+    assert_eq!(rig.replies(a), "$1|v|+PONG|");
+    rig.send(a, &["MOD.GET", "MULTI", "MOD.GET {b}", "MOD.GET {a}", "EXEC"]);
+    assert_eq!(
+        rig.replies(a),
+        "-ERR wrong number of arguments for 'mod.get' command|+OK|+QUEUED|\
+         -CROSSSLOT Keys in request don't hash to the same slot|\
+         -EXECABORT Transaction discarded because of previous errors.|"
+    );
+    assert_eq!(rig.questions(), []);
+}
+
+#[test]
+fn a_command_that_the_cluster_does_not_know_is_asked_for_again_after_a_while() {
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        let client = rig.client();
+        let bytes = request("NOSUCH x");
+        assert_eq!(rig.engine.client_bytes(client, bytes.as_bytes()).0, 0);
+        rig.flow();
+        let (port, asked) = rig.questions()[0].clone();
+        assert_eq!(asked, "COMMAND INFO nosuch");
+        rig.answer(port, "*1|*-1|");
+        rig.send(client, &["NOSUCH x"]);
+        assert_eq!(rig.replies(client), "-ERR unknown command 'NOSUCH', with args beginning with: 'x' |");
+        rig.wait(Duration::from_millis(5100));
+        assert_eq!(rig.questions(), []);
+    }
+}
+
+#[test]
+fn a_lookup_whose_node_is_lost_is_sent_again() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    rig.engine.client_bytes(client, request("MOD.GET {b}").as_bytes());
+    rig.flow();
+    let port = rig.questions()[0].0;
+    let (lost, _) = rig.asked[&port][0];
+    rig.engine.backend_gone(lost, "reset".into());
+    rig.asked.clear();
+    rig.wait(Duration::from_millis(200));
+    let (port, asked) = rig.questions()[0].clone();
+    assert_eq!(asked, "COMMAND INFO mod.get");
+    rig.answer(port, KEYED);
+    rig.send(client, &["MOD.GET {b}"]);
+    assert_eq!(rig.questions()[0].1, "MOD.GET {b}");
+}

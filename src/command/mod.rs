@@ -1,5 +1,6 @@
 //! Ring 1: what commands mean. The table, where the keys are, which slot a key hashes to. Pure.
 
+mod foreign;
 mod keys;
 mod rows;
 mod slot;
@@ -7,6 +8,7 @@ mod spec;
 mod table;
 mod texts;
 
+pub use foreign::{is_stand_in, Foreign, Place};
 pub use keys::{block_argument, blocks, first_key, keys, slot_of, KeyError, KeyPositions};
 pub use slot::slot;
 pub use spec::{Class, Command, Flags, Keys, Local, Merge, Split};

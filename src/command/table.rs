@@ -6,6 +6,7 @@
 //! multiplication picks a place in an open-addressed index of 2 KiB; the hottest rows were put in first and so sit in
 //! their first place.
 
+use super::foreign::stand_in;
 use super::rows::THEMES;
 use super::spec::{Class, Command, Flags, Keys};
 use crate::resp::Args;
@@ -70,7 +71,7 @@ pub const fn count() -> usize {
     COMMAND_COUNT + SUBCOMMAND_COUNT
 }
 
-/// The row with an id that came from [`Command::id`].
+/// The row with an id that came from [`Command::id`], also of a row that stands for a command the table does not know.
 ///
 /// # Panics
 /// If no row has this id.
@@ -78,8 +79,10 @@ pub fn by_id(id: u16) -> &'static Command {
     let id = usize::from(id);
     if id < COMMAND_COUNT {
         &COMMANDS[id]
-    } else {
+    } else if id < count() {
         &SUBCOMMANDS[id - COMMAND_COUNT]
+    } else {
+        stand_in(id)
     }
 }
 

@@ -43,8 +43,7 @@ impl Engine {
             Ok(command) => command,
             Err(unknown) => {
                 c.last_command = NO_COMMAND;
-                self.spoil(key);
-                return self.unknown(key, args, unknown);
+                return self.foreign(key, args, unknown);
             }
         };
         c.last_command = command.id;
@@ -311,7 +310,7 @@ impl Engine {
     }
 
     #[cold]
-    fn unknown(&mut self, key: Key<Client>, args: &Args<'_>, unknown: Unknown) -> Step {
+    pub(super) fn unknown(&mut self, key: Key<Client>, args: &Args<'_>, unknown: Unknown) -> Step {
         let first = args.get(0).unwrap_or_default();
         if first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:") {
             return self.security_attack(key);

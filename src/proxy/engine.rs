@@ -13,6 +13,7 @@ use super::across::{Ask, Question};
 use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::fan::Gather;
+use super::foreign::{Catalog, Lookup};
 use super::info::{ErrorCounts, Host};
 use super::loss::Loss;
 use super::monitor::Watchers;
@@ -97,6 +98,8 @@ pub enum Alarm {
     Idle(Key<Client>),
     /// Answers to a question take too long.
     Ask(Key<Ask>),
+    /// The cluster is due to be asked again for a command.
+    Lookup(Key<Lookup>),
     /// End of CLIENT PAUSE.
     PauseEnd,
     /// Topics are due to be settled again.
@@ -157,6 +160,7 @@ pub struct Engine {
     pub(super) watchful: bool,
     pub(super) error_counts: ErrorCounts,
     pub(super) host: Host,
+    pub(super) catalog: Catalog,
     pub(super) refusals: Refusals,
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
@@ -206,6 +210,7 @@ impl Engine {
             watchful: false,
             error_counts: ErrorCounts::default(),
             host: Host::default(),
+            catalog: Catalog::default(),
             refusals,
             scripts: Scripts::default(),
             hub: Hub::default(),
@@ -248,6 +253,7 @@ impl Engine {
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
                 Alarm::Ask(key) => self.ask_alarm(key),
+                Alarm::Lookup(key) => self.look_up(key),
                 Alarm::PauseEnd => {
                     self.unpause();
                 }

@@ -22,9 +22,23 @@ pub fn refused(out: &mut Vec<u8>, why: &str) {
 
 /// A command that `-refuse-commands` names.
 #[cold]
-pub fn refused_by_operator(out: &mut Vec<u8>, command: &'static Command) {
-    let name = command::full_name(command.id);
+pub fn refused_by_operator(out: &mut Vec<u8>, name: &str) {
     say(out, format_args!("ERR '{name}' is refused by this proxy (-refuse-commands)"));
+}
+
+/// As a server says it of a command that the table does not know.
+pub fn wrong_arity_of(out: &mut Vec<u8>, name: &str) {
+    say(out, format_args!("ERR wrong number of arguments for '{name}' command"));
+}
+
+/// A command that the table does not know and that would change a shared connection.
+pub fn not_yet_known(out: &mut Vec<u8>, name: &str) {
+    say(
+        out,
+        format_args!(
+            "ERR '{name}' is not available through the proxy: it would subscribe a shared connection"
+        ),
+    );
 }
 
 /// A command whose class the proxy does not carry out.

@@ -135,6 +135,9 @@ impl Engine {
         if let Owner::Ask(ask) = part.owner {
             return self.part_answered(ask, b"-ERR node lost\r\n");
         }
+        if let Owner::Lookup(lookup) = part.owner {
+            return self.look_up_later(lookup);
+        }
         if !matches!(part.owner, Owner::Client(..) | Owner::Gather(..)) {
             return;
         }
@@ -145,7 +148,8 @@ impl Engine {
             }
             // Not executed, and nobody watches any more.
             _ if part.block && part.kind.dedicated && again => return self.answer_null_array(&part),
-            _ if part.kind.dedicated && !part.block => {
+            // What a command does that the table does not know is unknown, too.
+            _ if part.kind.dedicated && !part.block && (again || !is_foreign(&part)) => {
                 part.attempts = part.attempts.saturating_add(1);
                 if let Some(request) = self.reissue(&mut part, request) {
                     self.park(part, &request, None);
@@ -161,6 +165,9 @@ impl Engine {
             _ => errors::outcome_unknown(&mut text, node, "was lost"),
         }
         self.counters.proxy_errors += 1;
+        if let (Owner::Client(client, _), true) = (part.owner, part.kind.dedicated && is_foreign(&part)) {
+            self.end_lease(client);
+        }
         self.answer(&part, &text);
     }
 
@@ -188,6 +195,10 @@ impl Engine {
         self.effects.push(Effect::Refresh(Hint::NodeLost(addr)));
         name
     }
+}
+
+fn is_foreign(part: &Part) -> bool {
+    command::is_stand_in(command::by_id(part.command))
 }
 
 /// Whether executing a command twice is as good as once: it only reads, or asks a node about itself.

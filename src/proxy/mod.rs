@@ -16,6 +16,7 @@
 //! | `across` | questions to all workers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
 //! | `refusals` | what the operator refuses |
+//! | `foreign` | commands that the table does not know |
 //! | `fan` | commands split by slot, or sent to many nodes, and merged |
 //! | `scan` | SCAN over all primaries |
 //! | `scripts` | scripts seen, loaded where they are called |
@@ -33,6 +34,7 @@ mod dispatch;
 mod engine;
 mod errors;
 mod fan;
+mod foreign;
 mod info;
 mod intake;
 mod lease;

@@ -85,6 +85,11 @@ impl Engine {
             Class::Refused(why) => return self.refuse_in_multi(key, |out| errors::refused(out, why)),
             _ => return self.refuse_in_multi(key, |out| errors::not_in_multi(out, row)),
         };
+        self.enqueue(key, slot, args)
+    }
+
+    /// A command that may be part of a transaction.
+    pub(super) fn enqueue(&mut self, key: Key<Client>, slot: Option<u16>, args: &Args<'_>) -> Step {
         let most = self.config.max_request;
         let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) else {
             return Step::Taken;

@@ -4,6 +4,7 @@ use super::across::Ask;
 use super::backend::Kind;
 use super::client::Client;
 use super::fan::Gather;
+use super::foreign::Lookup;
 use super::order::Sequence;
 use super::pubsub::Topic;
 use crate::base::arena::Key;
@@ -20,6 +21,8 @@ pub enum Owner {
     Gather(Key<Gather>, u16),
     /// A question about the whole proxy. It is never parked: what tells of a node itself does not wait for it.
     Ask(Key<Ask>),
+    /// Those who use a command that the table does not know.
+    Lookup(Key<Lookup>),
     /// The backend itself, for the greeting it sends on connect; the last reply opens it.
     Handshake(Greeting),
     /// Nobody: the `+OK` of ASKING or UNWATCH.

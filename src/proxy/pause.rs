@@ -51,6 +51,12 @@ impl Engine {
             self.timers.cancel(p.timer);
         }
         self.note_watchful();
+        self.release_held();
+        Answer::Done
+    }
+
+    /// Hands in again what clients were held up with; what must wait on is held up again.
+    pub(super) fn release_held(&mut self) {
         for key in std::mem::take(&mut self.held) {
             if let Some(c) = self.clients.get_mut(key).filter(|c| c.held) {
                 c.held = false;
@@ -58,7 +64,6 @@ impl Engine {
                 self.make_ready(key);
             }
         }
-        Answer::Done
     }
 
     /// Whether a command has to wait for the end of a pause.
@@ -71,7 +76,7 @@ impl Engine {
         }
     }
 
-    /// Keeps a client until the end of the pause.
+    /// Keeps a client until the end of the pause, or until the cluster has told of its command.
     pub(super) fn hold(&mut self, key: Key<Client>) {
         if let Some(c) = self.clients.get_mut(key).filter(|c| !c.held) {
             c.held = true;

@@ -165,6 +165,7 @@ impl Engine {
             Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
             Owner::Ask(ask) => self.part_answered(ask, frame),
+            Owner::Lookup(lookup) => self.lookup_answered(lookup, frame),
             Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => {}
         }
     }
@@ -294,7 +295,12 @@ impl Engine {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),
-            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => 0,
+            Owner::Ask(_)
+            | Owner::Lookup(_)
+            | Owner::Handshake(_)
+            | Owner::Nobody
+            | Owner::Step
+            | Owner::Listener(..) => 0,
         }
     }
 
@@ -342,7 +348,12 @@ impl Engine {
         match part.owner {
             Owner::Client(client, _) => Some(client),
             Owner::Gather(gather, _) => self.gathers.get(gather).map(|g| g.client),
-            Owner::Ask(_) | Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => None,
+            Owner::Ask(_)
+            | Owner::Lookup(_)
+            | Owner::Handshake(_)
+            | Owner::Nobody
+            | Owner::Step
+            | Owner::Listener(..) => None,
         }
     }
 

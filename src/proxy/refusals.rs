@@ -14,6 +14,8 @@ use crate::command::{self, Command};
 pub struct Refusals {
     /// A bit per row; empty when nothing is refused.
     bits: Box<[u64]>,
+    /// Names that the table does not know; the cluster may.
+    others: Vec<String>,
 }
 
 impl Refusals {
@@ -25,6 +27,7 @@ impl Refusals {
             let rows = rows(name);
             if rows.is_empty() {
                 unknown.push(name.as_str());
+                refusals.others.push(name.clone());
             }
             rows.into_iter().for_each(|row| refusals.add(row.id));
         }
@@ -35,6 +38,12 @@ impl Refusals {
     #[inline]
     pub fn has(&self, id: u16) -> bool {
         !self.bits.is_empty() && self.holds(id)
+    }
+
+    /// Whether a command that the table does not know is refused, by its name or that of its container.
+    pub fn has_name(&self, name: &str) -> bool {
+        let container = name.split('|').next().unwrap_or(name);
+        self.others.iter().any(|o| o.eq_ignore_ascii_case(name) || o.eq_ignore_ascii_case(container))
     }
 
     fn holds(&self, id: u16) -> bool {
@@ -55,7 +64,9 @@ impl Engine {
     /// A command that the operator has refused; inside MULTI, EXEC will be refused, too.
     #[cold]
     pub(super) fn refuse_as_told(&mut self, key: Key<Client>, command: &'static Command) -> Step {
-        self.refuse_in_multi(key, |out| errors::refused_by_operator(out, command))
+        self.refuse_in_multi(key, |out| {
+            errors::refused_by_operator(out, &command::full_name(command.id));
+        })
     }
 }
 

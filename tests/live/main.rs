@@ -14,6 +14,7 @@ mod errors;
 mod fanout;
 mod flow;
 mod info;
+mod modules;
 mod monitor;
 mod password;
 mod protocol;

@@ -1,5 +1,6 @@
 //! A real cluster, made from nothing and taken down with the test.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::frame;
@@ -30,7 +31,15 @@ impl Cluster {
 
     /// `primaries` nodes with equal shares of the slots, `replicas` nodes spread over them, further server options.
     pub fn with(primaries: usize, replicas: usize, options: &[&str]) -> Cluster {
-        let cluster = Self::launch(primaries + replicas, options);
+        Self::form(Self::launch(&binary(), primaries + replicas, options), primaries)
+    }
+
+    /// As [`Cluster::with`], of a server of its own and without replicas.
+    pub fn with_server(program: &Path, primaries: usize, options: &[&str]) -> Cluster {
+        Self::form(Self::launch(&program.to_string_lossy(), primaries, options), primaries)
+    }
+
+    fn form(cluster: Cluster, primaries: usize) -> Cluster {
         cluster.share_out_slots(primaries);
         cluster.meet();
         cluster.attach_replicas(primaries);
@@ -177,7 +186,7 @@ impl Cluster {
         which.iter().map(|i| self.nodes[*i].calls_of(command)).sum()
     }
 
-    fn launch(count: usize, options: &[&str]) -> Cluster {
+    fn launch(program: &str, count: usize, options: &[&str]) -> Cluster {
         let dir = TempDir::new("cluster");
         let cluster_options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
         let all: Vec<&str> = cluster_options.into_iter().chain(options.iter().copied()).collect();
@@ -185,7 +194,7 @@ impl Cluster {
             .map(|i| {
                 let node_dir = dir.path().join(format!("node-{i}"));
                 std::fs::create_dir_all(&node_dir).unwrap();
-                Server::start(&binary(), free_port(), &node_dir, &all)
+                Server::start(program, free_port(), &node_dir, &all)
             })
             .collect();
         nodes.iter().for_each(Server::wait_ready);

@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Command] = &[
     row("flushall", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     refused("wait", 3, NO_WAIT),
-    refused("waitaof", 4, NO_WAIT).with(Flags::BLOCKING).newer(),
+    refused("waitaof", 4, NO_WAITAOF).with(Flags::BLOCKING).newer(),
     rw("move", 3, KEY).class(Class::Refused(
         "MOVE is not available through the proxy: a cluster has no other database to move a key to",
     )),
@@ -52,7 +52,10 @@ pub(super) const ROWS: &[Command] = &[
 ];
 
 /// A node counts what its connection has written; a backend carries the writes of many clients.
-const NO_WAIT: &str = "WAIT and WAITAOF are not available through the proxy: \
+const NO_WAIT: &str = "WAIT is not available through the proxy: \
+    its connections to the cluster are shared by many clients, so the answer would be about the writes of others";
+
+const NO_WAITAOF: &str = "WAITAOF is not available through the proxy: \
     its connections to the cluster are shared by many clients, so the answer would be about the writes of others";
 
 const OBJECT: &[Command] = &[
