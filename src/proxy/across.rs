@@ -22,10 +22,11 @@ use super::order::Sequence;
 use super::pause::Scope;
 use super::pubsub::Inquiry;
 use super::session::Filter;
+use super::unblock::Place;
 use crate::base::arena::Key;
 use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
-use crate::resp::encode;
+use crate::resp::{self, encode};
 
 /// How long other workers may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,7 +52,7 @@ pub enum Question {
     },
     /// CLIENT UNPAUSE.
     Unpause,
-    /// CLIENT UNBLOCK: how many clients this ended the waiting of.
+    /// CLIENT UNBLOCK: how many clients this ended the waiting of, or where the client waits.
     Unblock {
         /// Whom to.
         id: i64,
@@ -84,6 +85,8 @@ pub enum Answer {
     Count(i64),
     /// Ids and lines of clients.
     Lines(Vec<(u64, Vec<u8>)>),
+    /// The client waits at a node, which has to be asked.
+    Waits(Place),
     /// What was counted.
     Figures(Box<Figures>),
     /// Names of topics.
@@ -101,6 +104,11 @@ pub(super) enum Then {
     Ok,
     /// The number.
     Count,
+    /// The number, from the node where the client waits if it does.
+    Unblock {
+        /// As in [`Question::Unblock`].
+        error: bool,
+    },
     /// `+OK` when the number is not 0 (the old form of CLIENT KILL).
     Found,
     /// The lines, by age or in the order of these ids.
@@ -143,6 +151,8 @@ impl Answer {
     fn merge(&mut self, other: Answer) {
         match (self, other) {
             (Answer::Count(a), Answer::Count(b)) => *a += b,
+            (a @ Answer::Count(_), b @ Answer::Waits(_)) => *a = b,
+            (Answer::Waits(_), Answer::Count(_)) => {}
             (Answer::Lines(a), Answer::Lines(mut b)) => a.append(&mut b),
             (Answer::Figures(a), Answer::Figures(b)) => a.add(&b),
             (Answer::Names(a), Answer::Names(mut b)) => a.append(&mut b),
@@ -220,8 +230,10 @@ impl Engine {
     pub(super) fn part_answered(&mut self, key: Key<Ask>, reply: &[u8]) {
         let Some(ask) = self.asks.get_mut(key) else { return };
         ask.parts -= 1;
-        if let Then::Info(census) = &mut ask.then {
-            census.add(reply);
+        match &mut ask.then {
+            Then::Info(census) => census.add(reply),
+            Then::Unblock { .. } => ask.merged = resp::integer(reply).map_or(Answer::Done, Answer::Count),
+            _ => {}
         }
         self.finish_ask(key);
     }
@@ -272,8 +284,25 @@ impl Engine {
         }
     }
 
+    /// Whether a node has to be asked now that all workers have answered; until it answers, nobody knows.
+    fn goes_on(&mut self, key: Key<Ask>) -> bool {
+        let Some(ask) = self.asks.get_mut(key) else { return false };
+        let (Then::Unblock { error }, Answer::Waits(place)) = (&ask.then, &ask.merged) else { return false };
+        let (error, place) = (*error, *place);
+        ask.merged = Answer::Done;
+        ask.parts = 1;
+        let sent = self.send_unblock(key, place, error);
+        if let Some(ask) = self.asks.get_mut(key).filter(|_| !sent) {
+            ask.parts = 0;
+        }
+        sent
+    }
+
     fn finish_ask(&mut self, key: Key<Ask>) {
         if self.asks.get(key).is_none_or(|a| a.workers > 0 || a.parts > 0) {
+            return;
+        }
+        if self.goes_on(key) {
             return;
         }
         let Some(ask) = self.asks.remove(key) else { return };
@@ -288,9 +317,10 @@ impl Engine {
             (Then::Nothing, _) => return,
             (Then::Ok, _) => out.extend_from_slice(b"+OK\r\n"),
             (Then::Monitor, _) => return self.monitor_begins(ask.client, ask.sequence),
-            (Then::Count, Answer::Count(n)) => encode::integer(&mut out, n),
+            (Then::Count | Then::Unblock { .. }, Answer::Count(n)) => encode::integer(&mut out, n),
             (Then::Found, Answer::Count(n)) if n > 0 => out.extend_from_slice(b"+OK\r\n"),
             (Then::Found, _) => out.extend_from_slice(b"-ERR No such client\r\n"),
+            (Then::Unblock { .. }, _) => errors::silent_node(&mut out),
             (Then::Count, _) => encode::integer(&mut out, 0),
             (Then::Lines(ids), Answer::Lines(lines)) => {
                 encode::verbatim(&mut out, &in_order(lines, ids.as_deref()), protocol);

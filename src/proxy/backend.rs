@@ -91,6 +91,10 @@ pub struct Backend {
     pub full: bool,
     /// The client that a dedicated backend is lent to; [`Key::NONE`] while it idles in its node's pool.
     pub user: Key<Client>,
+    /// The id that a dedicated backend has as a client of its node, once the node has told it.
+    pub id: Option<i64>,
+    /// A CLIENT UNBLOCK with its id is on its way, or was: it may be lent to nobody else.
+    pub unblocked: bool,
     /// What a node said of a command of the transaction that is being queued there, if it refused one.
     pub block_error: Option<Box<[u8]>>,
     /// Takes no new parts; closed when the last one is answered.
@@ -114,6 +118,8 @@ impl Backend {
             dirty: false,
             full: false,
             user: Key::NONE,
+            id: None,
+            unblocked: false,
             block_error: None,
             retired: false,
         };
@@ -187,7 +193,7 @@ impl Backend {
         self.fifo.iter().filter(|f| matches!(f.part.owner, Owner::Handshake(_))).count()
     }
 
-    /// AUTH, HELLO, READONLY and CLIENT SETNAME in one go; user data stays behind the gate until all are answered.
+    /// AUTH, HELLO, READONLY, CLIENT ID and CLIENT SETNAME in one go; user data stays behind the gate until all are answered.
     fn greet(&mut self, password: &str) {
         if !password.is_empty() {
             self.say(Greeting::Auth, &[b"AUTH", password.as_bytes()]);
@@ -197,6 +203,9 @@ impl Backend {
         }
         if self.kind.replica {
             self.say(Greeting::ReadOnly, &[b"READONLY"]);
+        }
+        if self.kind.dedicated {
+            self.say(Greeting::Id, &[b"CLIENT", b"ID"]);
         }
         self.say(Greeting::Name, &[b"CLIENT", b"SETNAME", b"redis-cluster-proxy"]);
         self.window.close_gate();

@@ -225,12 +225,16 @@ impl Engine {
         }
         // CLIENT SETNAME is what tells that the node wants a password where there is none, or nobody from outside; other
         // errors of it do not matter.
-        let matters =
-            greeting != Greeting::Name || frame.starts_with(b"-NOAUTH") || frame.starts_with(b"-DENIED");
+        let matters = !matches!(greeting, Greeting::Name | Greeting::Id)
+            || frame.starts_with(b"-NOAUTH")
+            || frame.starts_with(b"-DENIED");
         if frame.first() == Some(&b'-') && matters {
             return self.lose_backend(key, Loss::Rejected(greeting, frame.to_vec()));
         }
         let Some(b) = self.backends.get_mut(key) else { return };
+        if greeting == Greeting::Id {
+            b.id = resp::integer(frame);
+        }
         if !b.greeted() {
             return;
         }

@@ -85,6 +85,11 @@ pub fn silent_worker(out: &mut Vec<u8>, waited: Duration) {
     say(out, format_args!("-ERR a worker of the proxy did not answer within {waited} ms\r\n"));
 }
 
+/// The node where a client waits did not say whether it does not any more, as a whole frame.
+pub fn silent_node(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"-ERR the node where the client waits did not answer\r\n");
+}
+
 /// A part that found no node in time, as a whole frame.
 pub fn gave_up(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     let waited = waited.as_millis();

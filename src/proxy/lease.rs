@@ -12,7 +12,7 @@ use super::client::Client;
 use super::dispatch::{Step, Unsent};
 use super::engine::{Effect, Engine};
 use super::nodes::Node;
-use super::part::{Owner, Part, NO_SLOT};
+use super::part::{InFlight, Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
 use crate::base::time::Time;
 use crate::command::Command;
@@ -156,6 +156,24 @@ impl Engine {
         Ok(backend)
     }
 
+    /// The backend that a client has of its own now.
+    pub(super) fn leased(&self, client: Key<Client>) -> Option<Key<Backend>> {
+        self.clients.get(client)?.lease.as_deref().map(|l| l.backend).filter(|b| *b != Key::NONE)
+    }
+
+    /// Takes back what a client has sent to a backend of its own, which is closed.
+    pub(super) fn recall(&mut self, client: Key<Client>) -> Option<Part> {
+        let backend = self.leased(client)?;
+        let its = |f: &&InFlight| matches!(f.part.owner, Owner::Client(..));
+        let part = self.backends.get(backend)?.fifo.iter().rfind(its)?.part;
+        self.wanders_no_more(&part, backend);
+        self.discard_backend(backend);
+        if let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) {
+            lease.backend = Key::NONE;
+        }
+        Some(part)
+    }
+
     /// Takes the client's backend away, before its part is sent elsewhere.
     pub(super) fn unlease(&mut self, client: Key<Client>) {
         let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) else { return };
@@ -181,6 +199,13 @@ impl Engine {
         if let Some(c) = self.clients.get_mut(client) {
             c.lease = None;
         }
+    }
+
+    /// A client got its reply without having a backend: it waits no more.
+    pub(super) fn end_unserved(&mut self, client: Key<Client>) {
+        let Some(c) = self.clients.get_mut(client) else { return };
+        let over = |l: &Lease| l.backend == Key::NONE && !matches!(l.purpose, Purpose::Watch { .. });
+        c.lease.take_if(|l| over(l));
     }
 
     /// Watched keys are forgotten, here and at the node.
@@ -282,7 +307,8 @@ impl Engine {
         let most = self.share(self.config.backend_idle_connections);
         let patience = self.config.reply_timeout;
         let Some(b) = self.backends.get_mut(key) else { return };
-        let clean = b.state == State::Ready && b.fifo.is_empty() && b.block_error.is_none() && !b.retired;
+        let clean = b.state == State::Ready && b.fifo.is_empty() && b.block_error.is_none();
+        let clean = clean && !b.retired && !b.unblocked;
         b.user = Key::NONE;
         b.patience = patience;
         let Some(n) = self.nodes.get_mut(b.node) else { return };

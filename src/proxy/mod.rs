@@ -21,7 +21,7 @@
 //! | `scan` | SCAN over all primaries |
 //! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
-//! | `lease`, `blocking` | backends lent to one client; commands that wait |
+//! | `lease`, `blocking`, `unblock` | backends lent to one client; commands that wait; CLIENT UNBLOCK |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
 
 mod across;
@@ -52,6 +52,7 @@ mod refusals;
 mod scan;
 mod scripts;
 mod session;
+mod unblock;
 mod window;
 
 pub use across::{Answer, Ask, Question};

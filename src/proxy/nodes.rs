@@ -229,6 +229,11 @@ impl Nodes {
         *self.by_addr.entry(addr).or_insert_with(|| nodes.insert(Node::new(addr, name.to_owned())))
     }
 
+    /// The node at `addr`, if it is known.
+    pub fn find(&self, addr: SocketAddr) -> Option<Key<Node>> {
+        self.by_addr.get(&addr).copied()
+    }
+
     /// The listed node that the cluster calls `host:port`.
     pub fn named(&self, host: &str, port: u16) -> Option<Key<Node>> {
         let is = |n: &Node| n.name.rsplit_once(':').is_some_and(|(h, p)| h == host && p.parse() == Ok(port));

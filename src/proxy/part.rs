@@ -42,6 +42,8 @@ pub enum Greeting {
     Hello,
     /// READONLY: an error means that the node is no cluster node.
     ReadOnly,
+    /// CLIENT ID: an error means that CLIENT UNBLOCK will not work, and does not matter else.
+    Id,
     /// CLIENT SETNAME: an error does not matter.
     Name,
 }

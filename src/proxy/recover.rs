@@ -145,6 +145,17 @@ impl Engine {
         self.set_parked_timer(key);
     }
 
+    /// Takes back the only parked part of a client.
+    pub(super) fn unpark(&mut self, key: Key<Client>) -> Option<Part> {
+        let active = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut())?;
+        let parked = active.parked.pop_front()?;
+        debug_assert!(active.parked.is_empty());
+        let timer = mem::take(&mut active.parked_timer);
+        self.timers.cancel(timer);
+        self.note_waiting(key);
+        Some(parked.part)
+    }
+
     /// Keeps the list of clients with parked parts true.
     fn note_waiting(&mut self, key: Key<Client>) {
         let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
@@ -162,7 +173,12 @@ impl Engine {
             self.end_block(part);
         }
         match part.owner {
-            Owner::Client(client, sequence) => self.reply_to(client, sequence, frame),
+            Owner::Client(client, sequence) => {
+                self.reply_to(client, sequence, frame);
+                if part.kind.dedicated {
+                    self.end_unserved(client);
+                }
+            }
             Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
             Owner::Ask(ask) => self.part_answered(ask, frame),
             Owner::Lookup(lookup) => self.lookup_answered(lookup, frame),

@@ -15,4 +15,5 @@ mod sessions;
 mod splits;
 mod topology;
 mod transactions;
+mod unblock;
 mod world;

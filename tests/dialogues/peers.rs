@@ -182,6 +182,7 @@ pub enum Role {
     Plain,
     Resp3,
     Replica,
+    Dedicated,
 }
 
 /// A node, on its newest connection of one role, or an older one.
@@ -210,6 +211,7 @@ impl Node {
         let fits = |c: &NodeEnd| {
             let said = |word: &[u8]| c.greeting.iter().any(|g| g.starts_with(word));
             let role = match (said(b"HELLO 3"), said(b"READONLY")) {
+                _ if said(b"CLIENT ID") => Role::Dedicated,
                 (true, _) => Role::Resp3,
                 (_, true) => Role::Replica,
                 _ => Role::Plain,

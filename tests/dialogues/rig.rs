@@ -132,6 +132,11 @@ impl Rig {
         Node::new(&self.world, at(addr), Role::Replica)
     }
 
+    /// The node at `addr` on the newest connection that was opened for one client.
+    pub fn dedicated(&self, addr: &str) -> Node {
+        Node::new(&self.world, at(addr), Role::Dedicated)
+    }
+
     /// From now on connects to `addr` wait for the script ([`Node::accepts`], [`Node::refuses_connect`]), and so do
     /// greetings.
     pub fn by_hand(&self, addr: &str) {

@@ -249,6 +249,7 @@ impl World {
                 b"AUTH" if words[1] == self.password.as_bytes() => &b"+OK\r\n"[..],
                 b"AUTH" => b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
                 b"HELLO" => b"%2\r\n+proto\r\n:3\r\n+role\r\n+master\r\n",
+                b"CLIENT" if words[1] == b"ID" => b":77\r\n",
                 _ => b"+OK\r\n",
             };
             let last = words[..] == [&b"CLIENT"[..], b"SETNAME", b"redis-cluster-proxy"];

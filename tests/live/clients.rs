@@ -244,3 +244,32 @@ fn a_pause_of_all_commands_ends_by_itself() {
     assert!(took >= Duration::from_millis(300), "{took:?}");
     assert_eq!(b.line("GET pause:none"), b"$-1\r\n");
 }
+
+#[test]
+fn blocked_clients_of_all_workers_are_unblocked() {
+    let proxy = crate::Proxy::start(&fixture().cluster, &["-max-procs", "2"]);
+    let mut asker = proxy.client();
+    let mut blocked: Vec<RawClient> = (0..4).map(|_| proxy.client()).collect();
+    let ids: Vec<i64> = blocked.iter_mut().map(id).collect();
+    for (i, c) in blocked.iter_mut().enumerate() {
+        c.send_command(&["BLPOP", &format!("unblock:{i}"), "0"]);
+    }
+    let shown = |asker: &mut RawClient, n: usize| {
+        text(&asker.line("INFO clients")).contains(&format!("blocked_clients:{n}\r\n"))
+            && text(&asker.line("CLIENT LIST")).matches(" flags=b ").count() == n
+    };
+    wait_until("all are shown as blocked", Duration::from_secs(5), || shown(&mut asker, 4));
+    for (i, c) in blocked.iter_mut().enumerate() {
+        let reason = ["TIMEOUT", "ERROR"][i % 2];
+        let command = format!("CLIENT UNBLOCK {} {reason}", ids[i]);
+        // The node may not have read the command that waits.
+        wait_until("it is woken", Duration::from_secs(5), || asker.line(&command) == b":1\r\n");
+        let expected = ["*-1\r\n", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"][i % 2];
+        assert_eq!(c.frame(), expected.as_bytes());
+        assert_eq!(asker.line(&command), b":0\r\n", "it waits no more");
+        // Its connection to the node works as before, and nothing was lost.
+        assert_eq!(c.line(&format!("RPUSH unblock:{i} v")), b":1\r\n");
+        assert_eq!(c.line(&format!("BLPOP unblock:{i} 0")), request(&[&format!("unblock:{i}"), "v"]));
+    }
+    assert!(shown(&mut asker, 0));
+}

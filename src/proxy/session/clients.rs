@@ -74,12 +74,6 @@ impl Engine {
         Answer::Count(chosen.len() as i64)
     }
 
-    /// CLIENT UNBLOCK on this worker: how many clients it woke. A client that waits for a node is not woken, since what
-    /// the node may have popped for it by now would be lost; so nobody ever is.
-    pub(in crate::proxy) fn unblock(&mut self, _id: i64, _error: bool) -> Answer {
-        Answer::Count(0)
-    }
-
     fn client_list(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
         match Filter::for_list(args) {
             Ok(filter) => {
@@ -135,7 +129,7 @@ impl Engine {
             return self.refuse(key, |out| out.extend_from_slice(text));
         }
         match number(args.get(2).unwrap_or_default()) {
-            Some(id) => self.ask_workers(key, Question::Unblock { id, error }, Then::Count),
+            Some(id) => self.ask_workers(key, Question::Unblock { id, error }, Then::Unblock { error }),
             None => self.refuse(key, |out| out.extend_from_slice(NOT_AN_INTEGER)),
         }
     }
