@@ -1,14 +1,18 @@
 //! A hashed timer wheel: set and cancel are O(1), time comes from outside.
 //!
 //! The wheel has [`SPOKES`] lists, one per millisecond of a turn of about a second. A timer hangs in the list of its
-//! millisecond; one that is more than a turn away stays there until its turn comes. Each timer has a generation, so a
-//! key that outlives its timer is harmless.
+//! millisecond; those that are more than a turn away hang in a list of their own, which is gone through once per turn:
+//! so thousands of them cost one look per turn and not one each. Each timer has a generation, so a key that outlives
+//! its timer is harmless.
 
 use super::arena::{Arena, Key};
 use super::time::Time;
 
 /// Lists of the wheel; a power of two.
 const SPOKES: usize = 1024;
+
+/// Place of the list of timers that are more than a turn away.
+const FAR: usize = SPOKES;
 
 /// Microseconds per spoke.
 const TICK_US: u64 = 1000;
@@ -23,6 +27,8 @@ pub type TimerKey<T> = Key<Timer<T>>;
 #[derive(Debug)]
 pub struct Timer<T> {
     tick: u64,
+    /// The list it hangs in.
+    spoke: usize,
     what: T,
     previous: Key<Timer<T>>,
     next: Key<Timer<T>>,
@@ -36,52 +42,36 @@ pub struct Wheel<T> {
     occupied: [u64; SPOKES / WORD],
     /// All timers of ticks before this one have fired.
     tick: u64,
+    /// When the far timers are gone through; none of them is due before.
+    pour_at: u64,
 }
 
 impl<T> Wheel<T> {
     /// An empty wheel that starts at `now`.
     pub fn new(now: Time) -> Self {
-        Wheel {
-            timers: Arena::default(),
-            heads: Vec::new(),
-            occupied: [0; SPOKES / WORD],
-            tick: now.as_micros() / TICK_US,
-        }
+        let tick = now.as_micros() / TICK_US;
+        let (timers, occupied, pour_at) = (Arena::default(), [0; SPOKES / WORD], tick + SPOKES as u64);
+        Wheel { timers, heads: Vec::new(), occupied, tick, pour_at }
     }
 
     /// Sets a timer that fires with `what` at `at`, rounded up to the millisecond, never before; a time
     /// already looked at counts as the next millisecond.
     pub fn set(&mut self, at: Time, what: T) -> TimerKey<T> {
         if self.heads.is_empty() {
-            self.heads.resize(SPOKES, Key::NONE);
+            self.heads.resize(SPOKES + 1, Key::NONE);
         }
         let tick = at.as_micros().div_ceil(TICK_US).max(self.tick);
-        let spoke = spoke_of(tick);
-        let next = self.heads[spoke];
-        let key = self.timers.insert(Timer { tick, what, previous: Key::NONE, next });
-        if let Some(t) = self.timers.get_mut(next) {
-            t.previous = key;
-        }
-        self.heads[spoke] = key;
-        self.occupied[spoke / WORD] |= 1 << (spoke % WORD);
+        let spoke = self.spoke_for(tick, self.tick);
+        let none = Key::NONE;
+        let key = self.timers.insert(Timer { tick, spoke, what, previous: none, next: none });
+        self.link(key, spoke);
         key
     }
 
     /// Takes a timer away and returns what it carried; `None` when it has fired or was cancelled before.
     pub fn cancel(&mut self, key: TimerKey<T>) -> Option<T> {
-        let t = self.timers.remove(key)?;
-        let spoke = spoke_of(t.tick);
-        match self.timers.get_mut(t.previous) {
-            Some(p) => p.next = t.next,
-            None => self.heads[spoke] = t.next,
-        }
-        if let Some(n) = self.timers.get_mut(t.next) {
-            n.previous = t.previous;
-        }
-        if self.heads[spoke] == Key::NONE {
-            self.occupied[spoke / WORD] &= !(1 << (spoke % WORD));
-        }
-        Some(t.what)
+        self.unlink(key);
+        self.timers.remove(key).map(|t| t.what)
     }
 
     /// Appends what every timer due at `now` carries to `due`, ordered by millisecond.
@@ -91,6 +81,9 @@ impl<T> Wheel<T> {
             self.tick = self.tick.max(last + 1);
             return;
         }
+        if last >= self.pour_at {
+            self.pour(last);
+        }
         let spokes = (last + 1).saturating_sub(self.tick).min(SPOKES as u64);
         for tick in self.tick..self.tick + spokes {
             self.expire_spoke(spoke_of(tick), last, due);
@@ -98,14 +91,16 @@ impl<T> Wheel<T> {
         self.tick = self.tick.max(last + 1);
     }
 
-    /// A time by which [`Wheel::expire`] should be called: never after the first timer is due, and before it by whole
-    /// turns of the wheel only. `None` without timers.
+    /// A time by which [`Wheel::expire`] should be called: never after the first timer is due, and before it about once
+    /// per turn of the wheel only. `None` without timers.
     pub fn next(&self) -> Option<Time> {
         if self.timers.is_empty() {
             return None;
         }
         let start = spoke_of(self.tick);
-        (0..=SPOKES / WORD).find_map(|i| self.first_in_word(start, i)).map(Time::from_micros)
+        let near = (0..=SPOKES / WORD).find_map(|i| self.first_in_word(start, i));
+        let far = (self.heads[FAR] != Key::NONE).then_some(self.pour_at * TICK_US);
+        near.into_iter().chain(far).min().map(Time::from_micros)
     }
 
     /// How many timers are pending.
@@ -116,6 +111,59 @@ impl<T> Wheel<T> {
     /// Whether no timer is pending.
     pub fn is_empty(&self) -> bool {
         self.timers.is_empty()
+    }
+
+    /// The list for a timer of `tick`, seen from `now`.
+    fn spoke_for(&self, tick: u64, now: u64) -> usize {
+        if tick >= now + SPOKES as u64 && tick >= self.pour_at {
+            FAR
+        } else {
+            spoke_of(tick)
+        }
+    }
+
+    /// Hangs a timer into a list.
+    fn link(&mut self, key: TimerKey<T>, spoke: usize) {
+        let next = std::mem::replace(&mut self.heads[spoke], key);
+        if let Some(t) = self.timers.get_mut(next) {
+            t.previous = key;
+        }
+        if let Some(t) = self.timers.get_mut(key) {
+            (t.spoke, t.previous, t.next) = (spoke, Key::NONE, next);
+        }
+        if spoke != FAR {
+            self.occupied[spoke / WORD] |= 1 << (spoke % WORD);
+        }
+    }
+
+    /// Takes a timer out of its list.
+    fn unlink(&mut self, key: TimerKey<T>) {
+        let Some(&Timer { spoke, previous, next, .. }) = self.timers.get(key) else { return };
+        match self.timers.get_mut(previous) {
+            Some(p) => p.next = next,
+            None => self.heads[spoke] = next,
+        }
+        if let Some(n) = self.timers.get_mut(next) {
+            n.previous = previous;
+        }
+        if spoke != FAR && self.heads[spoke] == Key::NONE {
+            self.occupied[spoke / WORD] &= !(1 << (spoke % WORD));
+        }
+    }
+
+    /// Moves the far timers whose turn has come to their spokes.
+    fn pour(&mut self, now: u64) {
+        self.pour_at = now + SPOKES as u64;
+        let mut key = self.heads[FAR];
+        while let Some(t) = self.timers.get(key) {
+            let (tick, next) = (t.tick, t.next);
+            let spoke = self.spoke_for(tick, now);
+            if spoke != FAR {
+                self.unlink(key);
+                self.link(key, spoke);
+            }
+            key = next;
+        }
     }
 
     fn expire_spoke(&mut self, spoke: usize, last: u64, due: &mut Vec<T>) {
@@ -207,6 +255,22 @@ mod tests {
         w.cancel(a);
         w.set(ms(1025 + 3 * SPOKES as u64), 3);
         assert!(w.next().is_some_and(|t| t <= ms(1025 + 3 * SPOKES as u64)));
+    }
+
+    #[test]
+    fn far_timers_cost_one_look_per_turn() {
+        let mut w = Wheel::new(ms(0));
+        for i in 0..1000 {
+            w.set(ms(1_000_000 + i), 1);
+        }
+        let mut looks = 0;
+        while let Some(at) = w.next().filter(|t| *t < ms(999_999)) {
+            assert!(fired(&mut w, at).is_empty());
+            looks += 1;
+        }
+        assert!(looks <= 1_000_000 / SPOKES, "{looks} looks");
+        assert_eq!(fired(&mut w, ms(1_000_000)), vec![1]);
+        assert_eq!(fired(&mut w, ms(9_000_000)).len(), 999);
     }
 
     #[test]
