@@ -10,6 +10,7 @@ mod blocking;
 mod clients;
 mod core;
 mod crowd;
+mod crowds;
 mod errors;
 mod fanout;
 mod flow;
