@@ -4,7 +4,7 @@ BINARY := redis-cluster-proxy
 PORT ?= 8088
 SEEDS ?= 200
 SECONDS ?= 60
-COMMANDS ?= 40000
+COMMANDS ?= 20000
 
 # Integration tests that have a stage of their own in `make test`; every other one runs with the unit tests.
 STAGED := simulation differential live live_faults live_process clients
@@ -72,7 +72,7 @@ sim: ## the seeded simulation (SEEDS=200)
 	@echo "== simulation, $(SEEDS) seeds"
 	SIM_SEEDS=$(SEEDS) cargo test --test simulation
 
-test-differential: ## random commands to the proxy and to a single server (COMMANDS=40000)
+test-differential: ## random commands to the proxy and to a single server (COMMANDS=20000)
 	@echo "== differential test, $(COMMANDS) commands"
 	DIFF_COMMANDS=$(COMMANDS) cargo test --test differential
 
