@@ -216,8 +216,10 @@ impl Node {
                 (_, true) => Role::Replica,
                 _ => Role::Plain,
             };
-            // One whose greeting is in the hands of the script shows no role.
-            c.addr == self.addr && !c.gone && (role == self.role || c.greeting.is_empty())
+            // A script that asks for no role means the newest one, also where that is dedicated. One whose greeting is
+            // in the hands of the script shows no role.
+            let fits = role == self.role || (self.role != Role::Replica && role == Role::Dedicated);
+            c.addr == self.addr && !c.gone && (fits || c.greeting.is_empty())
         };
         let all = world.conns.iter().enumerate().rev();
         let found = all.filter(|(_, c)| fits(c)).map(|(i, _)| i).nth(self.newer);

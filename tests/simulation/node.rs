@@ -106,6 +106,9 @@ impl World {
             "READONLY" => session.readonly = true,
             "ASKING" => session.asking = true,
             "CLIENT" => {}
+            // What the table does not know, no node here knows either.
+            "COMMAND" if self.conns[conn].session.resp3 => return b"*1\r\n_\r\n".to_vec(),
+            "COMMAND" => return b"*1\r\n*-1\r\n".to_vec(),
             _ => return self.keyed(conn, node, &name, args, asking),
         }
         b"+OK\r\n".to_vec()
