@@ -247,6 +247,8 @@ fn a_blocked_client_follows_its_slot_and_its_node() {
     cluster.failover(0);
     let mut c = waiting();
     let done = thread::spawn(move || c.frame());
+    // Primaries that have not heard of the last failover would not vote for the next one.
+    cluster.wait_agreed();
     cluster.nodes[0].kill();
     cluster.wait_promoted(slot(&tag), 0);
     let mut pusher = proxy.client();
