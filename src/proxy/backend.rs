@@ -79,6 +79,14 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// Bytes of that reply already looked at.
     pub scanned: usize,
+    /// When it was opened.
+    pub born: Time,
+    /// When the node last answered anything but a greeting here.
+    pub answered: Option<Time>,
+    /// Whether all greetings were answered before the last bytes came.
+    pub proven: bool,
+    /// It has been silent for a while: nothing more is written until it speaks.
+    pub suspect: bool,
     /// When the node last answered or took some of the oldest part, or when that was sent to an idle backend.
     pub progress: Time,
     /// Connect timeout, then reply timeout.
@@ -112,6 +120,10 @@ impl Backend {
             fifo: VecDeque::new(),
             framer: ReplyFramer::new(),
             scanned: 0,
+            born: now,
+            answered: None,
+            proven: false,
+            suspect: false,
             progress: now,
             timer: Key::NONE,
             patience: config.reply_timeout,

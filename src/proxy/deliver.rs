@@ -5,7 +5,7 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine};
-use super::loss::Loss;
+use super::loss::{Loss, SUSPECT_AFTER};
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
 use super::scripts;
@@ -240,7 +240,7 @@ impl Engine {
         }
         debug_assert_eq!(b.state, State::Ready);
         // From the connect timeout to the reply timeout, which may be the shorter one.
-        let due = self.now.after(b.patience);
+        let due = self.now.after(b.patience.min(SUSPECT_AFTER));
         self.timers.cancel(b.timer);
         b.progress = self.now;
         b.timer = self.timers.set(due, Alarm::Backend(key));
@@ -263,6 +263,19 @@ impl Engine {
         let Some(b) = self.backends.get_mut(key) else { return };
         b.progress = now;
         b.window.tidy();
+        match b.proven {
+            true => b.answered = Some(now),
+            // What came with the last greeting was nothing else: user data is written behind it.
+            false => b.proven = b.state == State::Ready,
+        }
+        if b.suspect {
+            b.suspect = false;
+            b.window.open_gate();
+            if !b.dirty {
+                b.dirty = true;
+                self.dirty_backends.push(key);
+            }
+        }
         if b.kind.dedicated && b.fifo.is_empty() {
             return self.dedicated_settled(key);
         }

@@ -4,6 +4,7 @@ use super::backend::{Backend, Kind, State};
 use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
+use super::loss::SUSPECT_AFTER;
 use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
@@ -31,6 +32,8 @@ pub enum Unsent {
     Unserved,
     /// The node cannot be connected at the moment.
     Paused,
+    /// This node's circuit is open.
+    Hopeless(Key<Node>),
     /// Too much waits for the node already.
     Full,
 }
@@ -165,6 +168,7 @@ impl Engine {
         match self.backend_for(&part) {
             Ok(backend) => self.push(backend, part, bytes),
             Err(Unsent::Unserved) => self.unserved(part),
+            Err(Unsent::Hopeless(node)) => self.fail_at_once(&part, node),
             Err(_) => self.park(part, bytes, None),
         }
     }
@@ -184,7 +188,8 @@ impl Engine {
             true => b.push_block(part, bytes, multi::commands_in(bytes), self.now),
         }
         if b.timer == Key::NONE {
-            b.timer = self.timers.set(self.now.after(b.patience), Alarm::Backend(key));
+            let look = b.patience.min(SUSPECT_AFTER);
+            b.timer = self.timers.set(self.now.after(look), Alarm::Backend(key));
         }
         if !b.dirty {
             b.dirty = true;
@@ -235,6 +240,9 @@ impl Engine {
         if let Some(b) = self.backends.get(key) {
             return if b.window.end() < MOST_WINDOW { Ok(key) } else { Err(Unsent::Full) };
         }
+        if n.circuit.is_open() {
+            return Err(Unsent::Hopeless(node));
+        }
         if n.pause(self.now).is_some() {
             return Err(Unsent::Paused);
         }
@@ -244,7 +252,8 @@ impl Engine {
     pub(super) fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
         let backend = Backend::new(node, kind, &self.config, self.now);
         let key = self.backends.insert(backend);
-        let timer = self.timers.set(self.now.after(self.config.connect_timeout), Alarm::Backend(key));
+        let look = self.config.connect_timeout.min(SUSPECT_AFTER);
+        let timer = self.timers.set(self.now.after(look), Alarm::Backend(key));
         if let Some(b) = self.backends.get_mut(key) {
             debug_assert_eq!(b.state, State::Connecting);
             b.timer = timer;

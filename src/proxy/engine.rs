@@ -38,6 +38,9 @@ const SPARE_ACTIVES: usize = 1024;
 /// How long a node that owns no slots any more may take to answer what it was asked when it still did.
 const DEMOTED_PATIENCE: Duration = Duration::from_millis(500);
 
+/// The same for one that was silent already: one that lives answers what it has held up as soon as it is demoted.
+const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// What the engine needs to know of the process it runs in.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -83,6 +86,8 @@ pub enum Hint {
     Moved(u16),
     /// This node cannot be reached, or was lost.
     NodeLost(SocketAddr),
+    /// This node has not answered for a while.
+    NodeSilent(SocketAddr),
     /// A slot has nobody who serves it.
     Unserved,
 }
@@ -92,6 +97,8 @@ pub enum Hint {
 pub enum Alarm {
     /// Connect timeout, then reply timeout.
     Backend(Key<Backend>),
+    /// A node with an open circuit is due to be probed.
+    Probe(Key<Node>),
     /// Parked parts are due for another try.
     Parked(Key<Client>),
     /// Idle timeout.
@@ -250,6 +257,7 @@ impl Engine {
         for alarm in due {
             match alarm {
                 Alarm::Backend(key) => self.backend_alarm(key),
+                Alarm::Probe(key) => self.probe(key),
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
                 Alarm::Ask(key) => self.ask_alarm(key),
@@ -274,7 +282,8 @@ impl Engine {
     pub fn counters(&self) -> Counters {
         let in_flight = self.backends.iter().map(|(_, b)| b.fifo.len() as u64).sum();
         let (clients, backends) = (self.clients.len() as u64, self.backends.len() as u64);
-        Counters { clients, backends, in_flight, ..self.counters }
+        let circuits_open = self.nodes.open_circuits() as u64;
+        Counters { clients, backends, in_flight, circuits_open, ..self.counters }
     }
 
     /// What is held now.
@@ -405,7 +414,7 @@ impl Engine {
                 // Its time runs already; the same topology comes again and again.
                 continue;
             }
-            b.patience = DEMOTED_PATIENCE;
+            b.patience = if b.suspect { SUSPECT_PATIENCE } else { DEMOTED_PATIENCE };
             b.progress = self.now;
             let due = self.now.after(b.patience);
             self.timers.cancel(b.timer);

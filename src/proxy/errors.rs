@@ -124,6 +124,18 @@ pub fn cursor_too_large(out: &mut Vec<u8>, cursor: u64) {
     say(out, format_args!("-ERR the cursor {cursor} of a node is too large to go on with SCAN here\r\n"));
 }
 
+/// A node that has failed for so long that nobody waits for it any more, as a whole frame.
+pub fn unreachable_for(out: &mut Vec<u8>, node: &str, slot: Option<u16>, span: Duration) {
+    let span = span.as_millis();
+    match slot {
+        Some(slot) => say(
+            out,
+            format_args!("-CLUSTERDOWN Node {node} of slot {slot} has not answered for {span} ms\r\n"),
+        ),
+        None => say(out, format_args!("-ERR node {node} has not answered for {span} ms\r\n")),
+    }
+}
+
 /// A part that was sent from node to node until time ran out, as a whole frame.
 pub fn redirected(out: &mut Vec<u8>, slot: u16, waited: Duration) {
     let waited = waited.as_millis();

@@ -273,7 +273,7 @@ impl Engine {
             .share(self.config.backend_init_connections)
             .min(self.share(self.config.backend_idle_connections));
         for node in self.nodes.keys() {
-            let ready = |n: &Node| n.listed && n.pause(self.now).is_none();
+            let ready = |n: &Node| n.listed && n.is_usable(self.now);
             let Some(n) = self.nodes.get(node).filter(|n| ready(n)) else { continue };
             for _ in n.idle.len()..wanted {
                 let key = self.open_backend(node, Kind { dedicated: true, ..Kind::default() });
@@ -292,6 +292,9 @@ impl Engine {
 
     fn take_idle(&mut self, node: Key<Node>, kind: Kind) -> Result<Key<Backend>, Unsent> {
         let n = self.nodes.get_mut(node).ok_or(Unsent::Unserved)?;
+        if n.circuit.is_open() {
+            return Err(Unsent::Hopeless(node));
+        }
         let fits = |k: &Key<Backend>| self.backends.get(*k).is_some_and(|b| b.kind == kind && !b.retired);
         if let Some(i) = n.idle.iter().rposition(fits) {
             return Ok(n.idle.swap_remove(i));

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::mem;
+use std::time::Duration;
 
 use super::backend::{Backend, State};
 use super::engine::{Alarm, Effect, Engine, Hint};
@@ -15,6 +16,10 @@ use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags};
+
+/// A node that is asked and says nothing for so long may be dead: the topology is asked for, and nothing more is written
+/// there, so that it can go to a successor.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a backend was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,18 +68,46 @@ impl Engine {
     pub(super) fn backend_alarm(&mut self, key: Key<Backend>) {
         let Some(b) = self.backends.get_mut(key) else { return };
         b.timer = Key::NONE;
-        if b.state != State::Ready {
-            return self.lose_backend(key, Loss::ConnectTimeout);
-        }
+        let connects = b.state != State::Ready;
         if b.fifo.is_empty() {
             return;
         }
-        let due = b.progress.after(b.patience);
-        if due > self.now {
-            b.timer = self.timers.set(due, Alarm::Backend(key));
-        } else {
+        let (since, patience) = match connects {
+            true => (b.born, self.config.connect_timeout),
+            false => (b.progress, b.patience),
+        };
+        let (doubted, due) = (since.after(SUSPECT_AFTER), since.after(patience));
+        if due <= self.now {
+            self.counters.reply_timeouts += u64::from(!connects);
+            return self.lose_backend(key, if connects { Loss::ConnectTimeout } else { Loss::ReplyTimeout });
+        }
+        // What waits at its node by its client's wish may be silent for as long as it likes.
+        let waits = !connects && patience > self.config.reply_timeout;
+        let silent = !waits && doubted <= self.now;
+        let next = match (waits, silent) {
+            (true, _) => due,
+            (_, false) => doubted.min(due),
+            (_, true) => self.now.after(SUSPECT_AFTER).min(due),
+        };
+        b.timer = self.timers.set(next, Alarm::Backend(key));
+        if silent {
+            self.suspect(key);
+        }
+    }
+
+    /// A node has been silent for a while although it was asked.
+    fn suspect(&mut self, key: Key<Backend>) {
+        let Some(b) = self.backends.get_mut(key) else { return };
+        let Some(n) = self.nodes.get(b.node) else { return };
+        self.effects.push(Effect::Refresh(Hint::NodeSilent(n.addr)));
+        if b.state == State::Ready && n.circuit.is_half_open() && b.answered.is_none() {
             self.counters.reply_timeouts += 1;
-            self.lose_backend(key, Loss::ReplyTimeout);
+            return self.lose_backend(key, Loss::ReplyTimeout);
+        }
+        // A request that was not written in full is not answered.
+        if b.state == State::Ready && b.asked() && !b.kind.listener {
+            b.suspect = true;
+            b.window.hold();
         }
     }
 
@@ -86,6 +119,7 @@ impl Engine {
         self.counters.backend_failures += 1;
         self.effects.push(Effect::CloseBackend(key));
         let name = self.node_lost(b.node, &b, &loss);
+        self.note_failure(b.node, &b, &loss);
         self.lease_lost(&b);
         let repeat = self.repeatable(&b);
         for (i, InFlight { part, len }) in mem::take(&mut b.fifo).into_iter().enumerate() {

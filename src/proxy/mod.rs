@@ -11,6 +11,7 @@
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
+//! | `circuit` | whether a node is worth asking |
 //! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
@@ -27,6 +28,7 @@
 mod across;
 mod backend;
 mod blocking;
+mod circuit;
 mod client;
 mod cluster_view;
 mod deliver;

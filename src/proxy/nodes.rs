@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{Backend, Kind};
+use super::circuit::Circuit;
+use super::engine::Alarm;
 use crate::base::arena::{Arena, Key};
 use crate::base::random::Random;
 use crate::base::time::Time;
+use crate::base::wheel::TimerKey;
 use crate::cluster::{SlotMap, NO_SHARD, SLOTS};
 
 /// First and longest pause after a failed connect.
@@ -34,18 +37,37 @@ pub struct Node {
     failures: u32,
     /// No new connect before this time.
     closed_until: Time,
+    /// Whether it is worth asking.
+    pub circuit: Circuit,
+    /// When its open circuit is probed.
+    pub probe: TimerKey<Alarm>,
 }
 
 impl Node {
     fn new(addr: SocketAddr, name: String) -> Self {
         let shared = [Key::NONE; Kind::COUNT];
-        let closed_until = Time::default();
-        Node { addr, name, shared, idle: Vec::new(), listed: false, owned: false, failures: 0, closed_until }
+        Node {
+            addr,
+            name,
+            shared,
+            idle: Vec::new(),
+            listed: false,
+            owned: false,
+            failures: 0,
+            closed_until: Time::default(),
+            circuit: Circuit::default(),
+            probe: Key::NONE,
+        }
     }
 
     /// How long until a connect may be tried; `None` when it may now.
     pub fn pause(&self, now: Time) -> Option<Duration> {
         (self.closed_until > now).then(|| self.closed_until.since(now))
+    }
+
+    /// Whether it may be connected now and is worth it.
+    pub fn is_usable(&self, now: Time) -> bool {
+        self.pause(now).is_none() && !self.circuit.is_open()
     }
 
     /// A connect or a handshake failed: the next one waits longer, with jitter so that workers do not march in step.
@@ -69,6 +91,7 @@ impl Node {
         }
         self.failures = 0;
         self.closed_until = Time::default();
+        self.circuit.greeted();
     }
 }
 
@@ -156,6 +179,11 @@ impl Nodes {
         self.shards.iter().any(|s| s.primary == node)
     }
 
+    /// How many nodes are not worth asking.
+    pub fn open_circuits(&self) -> usize {
+        self.nodes.iter().filter(|(_, n)| n.circuit.is_open()).count()
+    }
+
     /// All nodes that own slots.
     pub fn primaries(&self) -> impl Iterator<Item = Key<Node>> + '_ {
         self.shards.iter().map(|s| s.primary)
@@ -205,21 +233,21 @@ impl Nodes {
         self.nodes.iter().filter(|(k, n)| n.listed || self.is_primary(*k)).map(|(k, _)| k).collect()
     }
 
-    /// A replica of `slot` that `fits` and is not paused, another one each time.
+    /// A replica of `slot` that `fits` and is usable, another one each time.
     pub fn replica(&mut self, slot: u16, now: Time, fits: impl Fn(&Node) -> bool) -> Option<Key<Node>> {
         let shard = self.shards.get(usize::from(*self.slots.get(usize::from(slot))?))?;
         self.turn = self.turn.wrapping_add(1);
         let count = shard.replicas.len();
-        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.pause(now).is_none() && fits(n));
+        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.is_usable(now) && fits(n));
         (0..count).map(|i| shard.replicas[(self.turn.wrapping_add(i)) % count]).find(usable)
     }
 
-    /// Some primary, another one each time, one that is not paused if there is one.
+    /// Some primary, another one each time, one that is usable if there is one.
     pub fn any_primary(&mut self, now: Time) -> Option<Key<Node>> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.shards.len();
         let primary = |i: usize| self.shards[(self.turn.wrapping_add(i)) % count].primary;
-        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.pause(now).is_none());
+        let usable = |k: &Key<Node>| self.nodes.get(*k).is_some_and(|n| n.is_usable(now));
         (0..count).map(primary).find(usable).or_else(|| (count > 0).then(|| primary(0)))
     }
 

@@ -229,6 +229,7 @@ impl Engine {
         match self.backend_for(&part) {
             Ok(backend) if !self.overtakes(&part, backend) => self.push(backend, part, bytes),
             Err(Unsent::Unserved) => self.unserved(part),
+            Err(Unsent::Hopeless(node)) => self.fail_at_once(&part, node),
             _ => {
                 self.park(part, bytes, error);
                 return false;

@@ -28,6 +28,11 @@ impl Window {
         self.gate = Some(self.bytes.len());
     }
 
+    /// Writes nothing more until the gate opens, be it in the middle of a part.
+    pub fn hold(&mut self) {
+        self.gate = Some(self.written);
+    }
+
     /// Lets everything be written.
     pub fn open_gate(&mut self) {
         self.gate = None;

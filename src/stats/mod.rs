@@ -17,6 +17,10 @@ pub struct Counters {
     pub retries: u64,
     /// Parts that timed out waiting for a node.
     pub reply_timeouts: u64,
+    /// Parts that failed at once because their node had failed for too long.
+    pub failed_at_once: u64,
+    /// Times that a node had failed for so long that its circuit was opened.
+    pub circuits_opened: u64,
     /// Connections to nodes that were opened.
     pub backend_connects: u64,
     /// Connections to nodes that failed or were lost.
@@ -39,6 +43,8 @@ pub struct Counters {
     pub backends: u64,
     /// Requests waiting for a reply now.
     pub in_flight: u64,
+    /// Nodes whose circuit is open now.
+    pub circuits_open: u64,
 }
 
 impl Counters {
@@ -51,6 +57,8 @@ impl Counters {
         self.ask += o.ask;
         self.retries += o.retries;
         self.reply_timeouts += o.reply_timeouts;
+        self.failed_at_once += o.failed_at_once;
+        self.circuits_opened += o.circuits_opened;
         self.backend_connects += o.backend_connects;
         self.backend_failures += o.backend_failures;
         self.clients_accepted += o.clients_accepted;
@@ -62,5 +70,6 @@ impl Counters {
         self.clients += o.clients;
         self.backends += o.backends;
         self.in_flight += o.in_flight;
+        self.circuits_open += o.circuits_open;
     }
 }

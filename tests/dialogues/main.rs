@@ -2,6 +2,7 @@
 
 mod auth;
 mod blocking;
+mod circuits;
 mod clients;
 mod failures;
 mod limits;
@@ -12,6 +13,7 @@ mod replicas;
 mod retries;
 mod rig;
 mod sessions;
+mod silence;
 mod splits;
 mod topology;
 mod transactions;

@@ -28,6 +28,12 @@ const COUNTERS: &[Row] = &[
     ("ask_total", "ASK redirects followed.", |c| c.ask),
     ("retries_total", "Parts of requests sent again for another reason than a redirect.", |c| c.retries),
     ("reply_timeouts_total", "Parts of requests that a node did not answer in time.", |c| c.reply_timeouts),
+    ("failed_at_once_total", "Parts of requests refused because their node had failed for too long.", |c| {
+        c.failed_at_once
+    }),
+    ("circuits_opened_total", "Times that a node had failed for too long, as one worker saw it.", |c| {
+        c.circuits_opened
+    }),
     ("backend_connects_total", "Connections to nodes that were opened.", |c| c.backend_connects),
     ("backend_failures_total", "Connections to nodes that failed or were lost.", |c| c.backend_failures),
     ("clients_accepted_total", "Clients accepted.", |c| c.clients_accepted),
@@ -42,6 +48,7 @@ const GAUGES: &[Row] = &[
     ("clients", "Clients connected.", |c| c.clients),
     ("backends", "Connections to nodes that are open.", |c| c.backends),
     ("requests_in_flight", "Requests waiting for a reply.", |c| c.in_flight),
+    ("circuits_open", "Nodes whose requests fail at once, counted by each worker.", |c| c.circuits_open),
 ];
 
 /// The whole page.
@@ -222,10 +229,13 @@ mod tests {
             clients: 1016,
             backends: 1017,
             in_flight: 1018,
+            failed_at_once: 1019,
+            circuits_opened: 1020,
+            circuits_open: 1021,
         };
         let mut page = Page::default();
         sums(&mut page, &[WorkerSample { answered: true, clients: 0, counters }]);
-        for value in 1001..=1018 {
+        for value in 1001..=1021 {
             let end = format!(" {value}");
             assert_eq!(page.text.lines().filter(|l| l.ends_with(&end)).count(), 1, "{value}");
         }

@@ -112,20 +112,21 @@ impl Refresher {
         let urgency = match hint {
             Hint::Moved(_) => Urgency::Once,
             Hint::Unserved => Urgency::Watch,
-            Hint::NodeLost(addr) => self.lost(now, *addr),
+            Hint::NodeLost(addr) => self.lost(now, *addr, Urgency::Watch),
+            Hint::NodeSilent(addr) => self.lost(now, *addr, Urgency::Glance),
         };
         self.hinted = true;
         self.policy.hint(now, urgency);
     }
 
     /// A hint about a node that is no longer in the map is late news.
-    fn lost(&mut self, now: Time, addr: SocketAddr) -> Urgency {
+    fn lost(&mut self, now: Time, addr: SocketAddr, urgency: Urgency) -> Urgency {
         self.names.doubt(addr);
         if !self.present.nodes.iter().any(|n| n.addr == addr) {
             return Urgency::Once;
         }
         self.troubled.insert(addr, now);
-        Urgency::Watch
+        urgency
     }
 
     fn refresh(&mut self) {

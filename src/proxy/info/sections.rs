@@ -168,6 +168,7 @@ pub(super) fn proxy(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "proxy_ask", c.ask);
     line(out, "proxy_retries", c.retries);
     line(out, "proxy_reply_timeouts", c.reply_timeouts);
+    line(out, "proxy_circuits_open", c.circuits_open);
     line(out, "proxy_errors", c.proxy_errors);
     line(out, "proxy_protocol_errors", c.protocol_errors);
     line(out, "proxy_output_limit_closes", c.output_limit_closes);

@@ -236,7 +236,7 @@ impl Engine {
     fn main_node(&mut self) -> Option<Key<Node>> {
         if !self.keeps_main() {
             let usable =
-                |n: &Key<Node>| self.nodes.get(*n).is_some_and(|n| n.listed && n.pause(self.now).is_none());
+                |n: &Key<Node>| self.nodes.get(*n).is_some_and(|n| n.listed && n.is_usable(self.now));
             let mut nodes: Vec<Key<Node>> = self.nodes.primaries().filter(usable).collect();
             if nodes.len() > 1 {
                 nodes.retain(|n| *n != self.hub.lost);
