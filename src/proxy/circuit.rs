@@ -147,7 +147,7 @@ impl Engine {
         let Some(n) = self.nodes.get_mut(node) else { return };
         n.probe = Key::NONE;
         if !n.circuit.is_open() || !(n.listed || wanted) {
-            return;
+            return self.nodes.forget(node);
         }
         if n.pause(self.now).is_some() {
             return self.probe_later(node);

@@ -335,9 +335,10 @@ impl Nodes {
         self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
     }
 
-    /// Forgets a node that is not listed and has no backends any more.
+    /// Forgets a node that is not listed and has no backends and no timer any more.
     pub fn forget(&mut self, key: Key<Node>) {
-        let unused = |n: &Node| !n.listed && n.idle.is_empty() && n.shared.iter().all(|b| *b == Key::NONE);
+        let idle = |n: &Node| n.idle.is_empty() && n.probe == Key::NONE;
+        let unused = |n: &Node| !n.listed && idle(n) && n.shared.iter().all(|b| *b == Key::NONE);
         if !self.nodes.get(key).is_some_and(unused) || self.is_primary(key) {
             return;
         }

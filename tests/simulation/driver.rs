@@ -339,8 +339,8 @@ impl World {
     fn check_caps(&self) {
         let held = self.engine.holdings();
         let config = &self.mix.config;
-        // One for each backend; idle and parked parts of each client; the drain timeout.
-        let timers = held.backends + 2 * held.clients + 1;
+        // One for each backend; idle and parked parts of each client; the probe of each node; the drain timeout.
+        let timers = held.backends + 2 * held.clients + held.nodes + 1;
         assert!(held.timers <= timers, "timers for nothing: {held:?}");
         // What comes last may be one merged reply, or a run of them out of one read.
         let last = (8 * self.totals.largest_reply).max(65_536) + 1000;
