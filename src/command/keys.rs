@@ -13,9 +13,8 @@ pub enum KeyError {
     ///
     /// The request may be sent to any primary, which answers with the error of its own version: the texts differ between
     /// commands and versions, and some depend on the server's state. Nothing is executed, because these commands check
-    /// all their arguments before they touch a key. Where a server's own search for keys is more lenient (it finds one
-    /// key in `EVAL s 01 k`), it may answer MOVED first, to be followed as ever. Inside MULTI such a request is queued
-    /// like any other, as a server does.
+    /// all their arguments before they touch a key. Inside MULTI such a request is queued like any other, as a server
+    /// does.
     Unroutable,
 }
 
@@ -147,16 +146,27 @@ fn range(first: u8, last: i8, step: u8, argc: usize) -> KeyPositions {
     KeyPositions { head: 0, next: usize::from(first), end, step: usize::from(step) }
 }
 
-/// Reads a number of keys the way a server reads integers: plain decimal, no sign, no leading zeros, no blanks.
+/// Reads a number of keys. What is no plain decimal number is an error, but a server looks for the keys by C's `atoi` before
+/// it finds that out, and refuses them where it does not own their slot: so the request has to go there.
 fn counted(arg: Option<&[u8]>) -> Option<usize> {
-    let digits = arg?;
-    if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
-        return None;
+    match arg? {
+        [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
+        text => usize::try_from(atoi(text)).ok().filter(|n| *n > 0),
     }
-    digits.iter().try_fold(0usize, |n, digit| {
-        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
-        n.checked_mul(10)?.checked_add(digit)
-    })
+}
+
+/// As the function of the C library that servers are built with: a `long` that is cut to an `int`.
+fn atoi(text: &[u8]) -> i32 {
+    let blanks = text.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
+    let text = &text[blanks..];
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let digits = digits.iter().take_while(|b| b.is_ascii_digit()).map(|b| i64::from(b - b'0'));
+    let sign = if negative { -1 } else { 1 };
+    digits.fold(0i64, |n, digit| n.saturating_mul(10).saturating_add(sign * digit)) as i32
 }
 
 /// What stands before the keys of XREAD and XREADGROUP.

@@ -172,16 +172,23 @@ PUBLISH c m
 pub const CHANNELS: &str =
     "SPUBLISH c m\nSSUBSCRIBE a\nSSUBSCRIBE a b\nSUNSUBSCRIBE a b\nSSUBSCRIBE {t}a {t}b";
 
+/// What says wrongly how many keys it has, but a node finds them.
+pub const NUMBERS: &str = "
+EVAL s 01 k
+EVAL s +1 k
+EVAL s 1.5 k
+EVAL s 4294967297 k
+ZUNION 1x k
+FCALL f 01 k
+";
+
 /// What says nothing of its keys that could be understood.
 pub const BROKEN: &str = "
 EVAL s abc
 EVAL s -1 k
 EVAL s 100 k
 EVAL s 1
-EVAL s 01 k
-EVAL s +1 k
 EVAL s 9999999999999999999999 k
-EVAL s 4294967297 k
 EVAL_RO s abc
 EVALSHA x abc
 EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 2 k

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use redis_cluster_proxy::command::{self, Class, Command, Flags, KeyError, Keys, Unknown};
 use redis_cluster_proxy::resp::{Args, Span};
 
-use examples::{lines, BROKEN, CHANNELS, EXAMPLES};
+use examples::{lines, BROKEN, CHANNELS, EXAMPLES, NUMBERS};
 use server::{Listed, Reply, Server};
 
 #[test]
@@ -120,9 +120,14 @@ fn what_is_unroutable_any_cluster_node_refuses() {
     for words in lines(BROKEN) {
         assert_eq!(our_keys(&words), Err(KeyError::Unroutable), "{words:?}");
         let reply = client.ask(&words);
-        // The node, which has no slots, answers CLUSTERDOWN where it found keys after all; with slots that is MOVED.
-        let expected = ["ERR", "NOSCRIPT", "CLUSTERDOWN"].iter().any(|code| reply.is_error_with(code));
+        let expected = ["ERR", "NOSCRIPT"].iter().any(|code| reply.is_error_with(code));
         assert!(expected, "{words:?}: {reply:?}");
+    }
+    // The node has no slots: it answers so where it has found keys. With slots it would be MOVED.
+    for words in lines(NUMBERS) {
+        assert!(matches!(with_args(&words, command::slot_of), Ok(Some(_))), "{words:?}");
+        let reply = client.ask(&words);
+        assert!(reply.is_error_with("CLUSTERDOWN"), "{words:?}: {reply:?}");
     }
     assert_eq!(client.ask(&["DBSIZE"]), Reply::Integer(0));
 }
