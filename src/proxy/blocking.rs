@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::client::Client;
 use super::dispatch::Step;
 use super::engine::{Alarm, Engine};
-use super::lease::{Lease, Purpose};
+use super::errors;
+use super::lease::Lease;
 use super::part::{Owner, Part};
 use crate::base::arena::Key;
 use crate::command::{self, Command, Keys};
@@ -40,18 +41,13 @@ impl Engine {
             Ok(None) => return self.whole(key, row, args),
             Err(error) => return self.key_error(key, row, args, error),
         };
-        // A watching client keeps its backend for that; a server forgets watched keys at the next EXEC only. A client that
-        // watches keys while it blocks is so strange that it is told to do one thing after the other.
-        if self.clients.get(key).is_some_and(|c| c.lease.is_some()) {
-            return self.refuse(key, |out| {
-                out.extend_from_slice(b"ERR blocking commands are not supported between WATCH and EXEC");
-            });
-        }
         // What is no timeout here may be one for the server (`0x1`), so it never goes to a shared backend.
         let wait = timeout_of(row, args).map(|t| t.wait).filter(|w| !w.is_zero());
         let until = wait.map(|w| self.now.after(w));
-        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        c.lease = Some(Box::new(Lease::new(Purpose::Block(until))));
+        // A watching client waits where it watches.
+        if !self.lease_to_block(key, slot, until) {
+            return self.refuse(key, |out| out.extend_from_slice(errors::BLOCKS_ELSEWHERE));
+        }
         self.send_dedicated(key, row, slot, args.frame())
     }
 
@@ -80,7 +76,6 @@ impl Engine {
                 let mut out = Vec::new();
                 // Of all of them, those that return one element too (Redis 7.0.15).
                 encode::null_array(&mut out, protocol);
-                self.end_lease(client);
                 self.answer(part, &out);
                 None
             }
@@ -97,10 +92,8 @@ impl Engine {
 
     /// A blocking command was answered by the proxy: its client blocks no more.
     pub(super) fn end_block(&mut self, part: &Part) {
-        let Owner::Client(client, _) = part.owner else { return };
-        let lease = self.clients.get(client).and_then(|c| c.lease.as_deref());
-        if lease.is_some_and(|l| l.blocked_until().is_some()) {
-            self.end_lease(client);
+        if let Owner::Client(client, _) = part.owner {
+            self.end_blocking(client);
         }
     }
 

@@ -174,9 +174,14 @@ impl Client {
         self.lease.as_deref().is_some_and(|l| l.blocked_until().is_some())
     }
 
-    /// Whether every request was answered (though perhaps not written).
+    /// Whether every request was answered (though perhaps not written), but an EXEC that is being played.
     #[inline]
     pub fn settled(&self) -> bool {
+        self.active.as_ref().is_none_or(|a| a.order.is_settled())
+    }
+
+    /// Whether every request was answered.
+    pub fn is_answered(&self) -> bool {
         self.active.as_ref().is_none_or(|a| a.order.is_empty())
     }
 

@@ -177,7 +177,7 @@ impl Engine {
         let Some(b) = self.backends.get_mut(key) else { return };
         // EXEC only says that a command was refused; why is what the node said of that command.
         let refusal = match front.part.owner {
-            Owner::Client(..) if front.part.block => b.block_error.take(),
+            Owner::Client(..) | Owner::Gather(..) if front.part.block => b.block_error.take(),
             _ => None,
         };
         let refusal = refusal.filter(|_| frame.starts_with(b"-EXECABORT"));

@@ -87,7 +87,7 @@ impl Engine {
         }
     }
 
-    fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+    pub(super) fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command.class {
             Class::Slot => self.whole(key, command, args),
             Class::Split(split) => self.split(key, command, split, args),

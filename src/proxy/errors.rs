@@ -14,6 +14,10 @@ pub const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 /// As `getNodeByQuery` of a server says it.
 pub const CROSS_SLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
 
+/// A client that watches keys wants to wait for a key of another slot.
+pub const BLOCKS_ELSEWHERE: &[u8] =
+    b"ERR between WATCH and EXEC a blocking command must have its keys in the slot of the watched ones";
+
 /// Class of commands that are never forwarded.
 pub fn refused(out: &mut Vec<u8>, why: &str) {
     out.extend_from_slice(b"ERR ");
@@ -50,13 +54,23 @@ pub fn not_yet(out: &mut Vec<u8>, command: &'static Command) {
 /// A command that is not carried out inside MULTI.
 pub fn not_in_multi(out: &mut Vec<u8>, command: &'static Command) {
     let name = command::full_name(command.id);
+    say(out, format_args!("ERR '{name}' is not supported inside MULTI"));
+}
+
+/// A command for many nodes inside a transaction with watched keys.
+pub fn not_behind_watch(out: &mut Vec<u8>, command: &'static Command) {
+    let name = command::full_name(command.id);
     say(
         out,
         format_args!(
-            "ERR '{name}' is not supported inside MULTI: it concerns more than one node, or the proxy itself"
+            "ERR '{name}' is not supported inside MULTI with watched keys: it concerns more than one node"
         ),
     );
 }
+
+/// A transaction of which a node has found keys in another slot, as a whole frame.
+pub const BLOCK_CROSSES: &[u8] =
+    b"-EXECABORT Transaction discarded because of: CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
 /// Nobody serves the slot, as a whole frame; the first half is a server's text.
 pub fn unserved(out: &mut Vec<u8>, slot: u16, known: bool) {

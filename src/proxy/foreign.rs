@@ -10,7 +10,6 @@ use super::client::Client;
 use super::dispatch::Step;
 use super::engine::{Alarm, Engine};
 use super::errors;
-use super::lease::{Lease, Purpose};
 use super::part::{Owner, Part, NO_SLOT};
 use super::redirect::{self, Verdict};
 use crate::base::arena::{Arena, Key};
@@ -228,13 +227,10 @@ impl Engine {
         if !blocks {
             return self.send_whole(key, stand_in, slot, args.frame());
         }
-        if c.lease.is_some() {
-            return self.refuse(key, |out| {
-                out.extend_from_slice(b"ERR blocking commands are not supported between WATCH and EXEC");
-            });
-        }
         // How long it waits is known to the node only.
-        c.lease = Some(Box::new(Lease::new(Purpose::Block(None))));
+        if !self.lease_to_block(key, slot, None) {
+            return self.refuse(key, |out| out.extend_from_slice(errors::BLOCKS_ELSEWHERE));
+        }
         self.send_dedicated(key, stand_in, slot, args.frame())
     }
 }

@@ -3,7 +3,7 @@
 use std::mem;
 use std::net::SocketAddr;
 
-use super::client::Client;
+use super::client::{Active, Client};
 use super::dispatch::Step;
 use super::engine::{Alarm, Effect, Engine};
 use super::order::Sequence;
@@ -127,7 +127,7 @@ impl Engine {
     pub(super) fn close_if_done(&mut self, key: Key<Client>) {
         let draining = self.draining;
         let ends = |c: &Client| c.closing || (draining && !c.paused && !c.ready);
-        let done = |c: &Client| ends(c) && c.settled() && c.output().is_empty();
+        let done = |c: &Client| ends(c) && c.is_answered() && c.output().is_empty();
         if self.clients.get(key).is_some_and(done) {
             self.close_client(key);
         }
@@ -149,7 +149,7 @@ impl Engine {
     /// Nothing was heard of a client for a while.
     pub(super) fn idle_alarm(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get_mut(key) else { return };
-        if !c.settled() || c.dirty || c.held || c.subscriber.is_some() {
+        if !c.is_answered() || c.dirty || c.held || c.subscriber.is_some() {
             c.heard = self.now;
         }
         let quiet = self.now.since(c.heard) >= self.config.client_idle_timeout;
@@ -236,13 +236,12 @@ impl Engine {
             c.barrier = false;
             return None;
         };
-        if active.order.is_empty() {
+        if active.order.is_settled() {
             c.epoch = epoch;
             c.barrier = false;
         }
-        let full = active.order.len() >= MOST_IN_FLIGHT
-            || active.order.pending_bytes() >= MOST_REQUEST_BYTES
-            || active.backlog() >= MOST_BACKLOG;
+        // What a transaction in play fills, only its end can empty.
+        let full = !active.order.is_held() && is_full(active);
         // A slot may have moved since its last request was sent: its order is kept by waiting for the replies.
         let moved = c.epoch != epoch;
         (full || moved || c.barrier || !active.parked.is_empty()).then_some(Intake::Paused)
@@ -389,4 +388,12 @@ impl Engine {
         self.counters.output_limit_closes += 1;
         self.close_client(key);
     }
+}
+
+/// Whether so much of a client is under way that it must not be read.
+#[inline]
+fn is_full(active: &Active) -> bool {
+    active.order.len() >= MOST_IN_FLIGHT
+        || active.order.pending_bytes() >= MOST_REQUEST_BYTES
+        || active.backlog() >= MOST_BACKLOG
 }

@@ -40,6 +40,8 @@ pub enum Purpose {
         commands: u32,
         /// Changes may have been missed: the transaction must fail.
         broken: bool,
+        /// It waits besides, on the same backend, as in [`Purpose::Block`].
+        blocked: Option<Option<Time>>,
     },
     /// Its transaction with watched keys is on its way.
     Exec,
@@ -51,6 +53,11 @@ impl Lease {
     /// A lease without a backend yet.
     pub fn new(purpose: Purpose) -> Self {
         Lease { backend: Key::NONE, purpose }
+    }
+
+    /// As [`Lease::new`], for a client that begins to watch keys of `slot`.
+    pub fn watch(slot: u16) -> Self {
+        Lease::new(Purpose::Watch { slot, commands: 0, broken: false, blocked: None })
     }
 
     /// The slot whose keys are watched.
@@ -72,10 +79,29 @@ impl Lease {
         }
     }
 
-    /// A WATCH goes to another backend. True when keys were watched before: changes of those will be missed.
+    /// A client that watches keys waits for another client from now on; false when it cannot on the same backend.
+    fn block(&mut self, wanted: u16, until: Option<Time>) -> bool {
+        match &mut self.purpose {
+            Purpose::Watch { slot, blocked, .. } if *slot == wanted => {
+                *blocked = Some(until);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The client that watches keys waits no more. False when it never did, or does nothing but wait.
+    fn unblock(&mut self) -> bool {
+        match &mut self.purpose {
+            Purpose::Watch { blocked, .. } => blocked.take().is_some(),
+            _ => false,
+        }
+    }
+
+    /// A command goes to another backend. True when keys were watched before: changes of those will be missed.
     pub fn watch_elsewhere(&mut self) -> bool {
         match &mut self.purpose {
-            Purpose::Watch { commands, broken, .. } if *commands > 1 => {
+            Purpose::Watch { commands, broken, blocked, .. } if *commands > 1 || blocked.is_some() => {
                 *broken = true;
                 true
             }
@@ -92,10 +118,10 @@ impl Lease {
 
     /// How long the node may take to answer.
     fn patience(&self, now: Time, usual: Duration) -> Duration {
-        match self.purpose {
-            Purpose::Block(None) => FOR_EVER,
-            Purpose::Block(Some(until)) => until.since(now).saturating_add(usual),
-            _ => usual,
+        match self.blocked_until() {
+            Some(None) => FOR_EVER,
+            Some(Some(until)) => until.since(now).saturating_add(usual),
+            None => usual,
         }
     }
 
@@ -103,7 +129,8 @@ impl Lease {
     pub fn blocked_until(&self) -> Option<Option<Time>> {
         match self.purpose {
             Purpose::Block(until) => Some(until),
-            _ => None,
+            Purpose::Watch { blocked, .. } => blocked,
+            Purpose::Exec => None,
         }
     }
 }
@@ -131,7 +158,7 @@ impl Engine {
 
     /// The backend lent to the part's client, lent now if it has none.
     pub(super) fn lease_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
-        let Owner::Client(client, _) = part.owner else { return Err(Unsent::Unserved) };
+        let client = self.client_of(part).ok_or(Unsent::Unserved)?;
         let lease = self.clients.get(client).and_then(|c| c.lease.as_deref()).ok_or(Unsent::Unserved)?;
         if self.backends.get(lease.backend).is_some() {
             return Ok(lease.backend);
@@ -147,13 +174,42 @@ impl Engine {
         lease.backend = backend;
         if let Some(b) = self.backends.get_mut(backend) {
             b.user = client;
-            b.patience = lease.patience(self.now, self.config.reply_timeout);
-            if b.state == State::Ready {
-                // The timer is that of its last user; the next part sets it anew.
-                self.timers.cancel(mem::take(&mut b.timer));
-            }
         }
+        self.set_patience(client);
         Ok(backend)
+    }
+
+    /// A client needs a backend of its own to wait until a time; true when it may.
+    pub(super) fn lease_to_block(&mut self, client: Key<Client>, slot: u16, until: Option<Time>) -> bool {
+        let Some(c) = self.clients.get_mut(client) else { return false };
+        let Some(lease) = c.lease.as_deref_mut() else {
+            c.lease = Some(Box::new(Lease::new(Purpose::Block(until))));
+            return true;
+        };
+        let fits = lease.block(slot, until);
+        self.set_patience(client);
+        fits
+    }
+
+    /// A client waits for no other any more, and so may not need a backend of its own.
+    pub(super) fn end_blocking(&mut self, client: Key<Client>) {
+        let lease = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut());
+        match lease.map(|l| (l.purpose, l.unblock())) {
+            Some((Purpose::Block(_), _)) => self.end_lease(client),
+            Some((_, true)) => self.set_patience(client),
+            _ => {}
+        }
+    }
+
+    /// The client's backend may take as long to answer as the client means to wait.
+    fn set_patience(&mut self, client: Key<Client>) {
+        let Some(lease) = self.clients.get(client).and_then(|c| c.lease.as_deref()) else { return };
+        let Some(b) = self.backends.get_mut(lease.backend) else { return };
+        b.patience = lease.patience(self.now, self.config.reply_timeout);
+        if b.state == State::Ready {
+            // The timer is that of its last use; the next part sets it anew.
+            self.timers.cancel(mem::take(&mut b.timer));
+        }
     }
 
     /// The backend that a client has of its own now.
@@ -169,6 +225,7 @@ impl Engine {
         self.wanders_no_more(&part, backend);
         self.discard_backend(backend);
         if let Some(lease) = self.clients.get_mut(client).and_then(|c| c.lease.as_deref_mut()) {
+            lease.watch_elsewhere();
             lease.backend = Key::NONE;
         }
         Some(part)
@@ -252,7 +309,7 @@ impl Engine {
         let user = b.user;
         let lease = self.clients.get(user).and_then(|c| c.lease.as_deref());
         match lease.map(|l| l.purpose) {
-            Some(Purpose::Watch { .. }) => {}
+            Some(Purpose::Watch { .. }) => self.end_blocking(user),
             Some(_) => self.end_lease(user),
             None => self.give_back(key),
         }
@@ -262,8 +319,9 @@ impl Engine {
     pub(super) fn lease_lost(&mut self, b: &Backend) {
         let Some(lease) = self.clients.get_mut(b.user).and_then(|c| c.lease.as_deref_mut()) else { return };
         lease.backend = Key::NONE;
-        if let Purpose::Watch { commands, broken, .. } = &mut lease.purpose {
-            *broken |= *commands > 1 || b.fifo.is_empty();
+        lease.watch_elsewhere();
+        if let Purpose::Watch { broken, .. } = &mut lease.purpose {
+            *broken |= b.fifo.is_empty();
         }
     }
 

@@ -199,9 +199,6 @@ impl Engine {
             _ => errors::outcome_unknown(&mut text, node, "was lost"),
         }
         self.counters.proxy_errors += 1;
-        if let (Owner::Client(client, _), true) = (part.owner, part.kind.dedicated && is_foreign(&part)) {
-            self.end_lease(client);
-        }
         self.answer(&part, &text);
     }
 

@@ -47,6 +47,7 @@ mod nodes;
 mod order;
 mod part;
 mod pause;
+mod play;
 mod pubsub;
 mod recover;
 mod redirect;

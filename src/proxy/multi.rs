@@ -4,20 +4,23 @@
 //! their slot, so no other command can come between them. With WATCH the client is lent a backend of its own from WATCH
 //! to EXEC, DISCARD, UNWATCH or RESET. A transaction that a node refuses before it executed anything (its slot has moved)
 //! is sent again as a whole; a watched one is answered as if a watched key had changed, so that the client tries again.
+//!
+//! Commands that the proxy answers itself, or that go to many nodes, are queued as well; then EXEC is played (`play`).
 
 use super::backend::Kind;
 use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors;
-use super::lease::{Lease, Purpose};
+use super::lease::Lease;
 use super::part::{Owner, Part, NO_SLOT};
+use super::play::{self, Place, Score};
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags, KeyError, Local};
 use crate::resp::{encode, Args, Limits, Parsed, Protocol, RequestParser};
 
-const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+pub(super) const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+pub(super) const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
 
 /// A transaction that is being queued.
@@ -30,9 +33,25 @@ pub struct Multi {
     slot: Option<u16>,
     /// A command was refused: EXEC will be, too.
     spoiled: bool,
+    /// What EXEC has to play.
+    pub(super) score: Score,
 }
 
 impl Multi {
+    fn new(slot: Option<u16>) -> Self {
+        Multi { bytes: BEGIN.to_vec(), commands: 0, slot, spoiled: false, score: Score::default() }
+    }
+
+    /// The slot of all keys.
+    pub(super) fn slot(&self) -> u16 {
+        self.slot.unwrap_or(NO_SLOT)
+    }
+
+    /// MULTI and the commands.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many commands are queued.
     pub fn commands(&self) -> u32 {
         self.commands
@@ -79,13 +98,28 @@ impl Engine {
                 Err(KeyError::Unroutable) => None,
             },
             Class::PubSub if row.name == "publish" => None,
-            Class::AnyPrimary
-            | Class::Transaction
-            | Class::Local(Local::Ping | Local::Echo | Local::Select) => None,
+            Class::AnyPrimary | Class::Transaction | Class::Local(Local::Ping | Local::Echo) => None,
             Class::Refused(why) => return self.refuse_in_multi(key, |out| errors::refused(out, why)),
-            _ => return self.refuse_in_multi(key, |out| errors::not_in_multi(out, row)),
+            _ => return self.queue_own(key, row, args),
         };
         self.enqueue(key, slot, args)
+    }
+
+    /// A command for the proxy itself, or for many nodes.
+    fn queue_own(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
+        let watches = self.clients.get(key).is_some_and(|c| c.lease.is_some());
+        let splits = match play::place(row) {
+            Some(Place::Anywhere) => false,
+            Some(Place::Between) if !watches => true,
+            Some(Place::Between) => {
+                return self.refuse_in_multi(key, |out| errors::not_behind_watch(out, row));
+            }
+            None => return self.refuse_in_multi(key, |out| errors::not_in_multi(out, row)),
+        };
+        if let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) {
+            multi.score.add(multi.bytes.len(), args.frame().len(), splits);
+        }
+        self.enqueue(key, None, args)
     }
 
     /// A command that may be part of a transaction.
@@ -137,7 +171,7 @@ impl Engine {
             return self.refuse(key, |out| out.extend_from_slice(b"ERR MULTI calls can not be nested"));
         }
         let slot = c.lease.as_deref().and_then(Lease::watched_slot);
-        c.multi = Some(Box::new(Multi { bytes: BEGIN.to_vec(), commands: 0, slot, spoiled: false }));
+        c.multi = Some(Box::new(Multi::new(slot)));
         self.reply(key, b"+OK\r\n")
     }
 
@@ -157,6 +191,9 @@ impl Engine {
             return Step::Wait;
         }
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        if c.multi.as_deref().is_some_and(|m| !m.spoiled && !m.score.is_empty()) {
+            return self.play(key, row);
+        }
         let Some(mut multi) = c.multi.take() else {
             return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));
         };
@@ -207,9 +244,7 @@ impl Engine {
             _ => return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
         };
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let lease = c
-            .lease
-            .get_or_insert_with(|| Box::new(Lease::new(Purpose::Watch { slot, commands: 0, broken: false })));
+        let lease = c.lease.get_or_insert_with(|| Box::new(Lease::watch(slot)));
         if !lease.watch_more(slot) {
             return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT));
         }
@@ -228,8 +263,9 @@ impl Engine {
     pub(super) fn answer_null_array(&mut self, part: &Part) {
         let mut out = Vec::new();
         encode::null_array(&mut out, if part.kind.resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
+        let client = self.client_of(part);
         self.answer(part, &out);
-        if let Owner::Client(client, _) = part.owner {
+        if let Some(client) = client {
             self.end_lease(client);
         }
     }

@@ -33,6 +33,8 @@ pub struct ReplyOrder {
     muted: usize,
     /// Requests admitted now get no reply.
     muting: bool,
+    /// The head is a request that waits for those behind it.
+    held: bool,
     /// Bytes of the requests whose reply has not come.
     pending_bytes: usize,
 }
@@ -52,6 +54,21 @@ impl ReplyOrder {
         sequence
     }
 
+    /// As [`ReplyOrder::admit`], for a request that is answered last: those behind it are carried out for it, and their
+    /// replies follow its own.
+    pub fn hold(&mut self, bytes: u32) -> Sequence {
+        debug_assert!(self.is_empty());
+        let sequence = self.admit(bytes);
+        self.held = true;
+        sequence
+    }
+
+    /// Whether the head waits for those behind it.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// From now on requests are admitted as such whose reply is dropped, or no longer so.
     pub fn set_muting(&mut self, muting: bool) {
         self.muting = muting;
@@ -67,6 +84,12 @@ impl ReplyOrder {
     #[inline]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Whether every request was answered, but the one that waits for the others.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.places.len() == usize::from(self.held) * (1 + self.stashed)
     }
 
     /// Whether every request was answered.
@@ -122,6 +145,7 @@ impl ReplyOrder {
                 out.extend_from_slice(reply);
             }
             self.pop();
+            self.held = false;
             if self.stashed != 0 {
                 self.pass_ready(out);
             }
@@ -158,6 +182,7 @@ impl ReplyOrder {
         self.stashed = 0;
         self.muted = 0;
         self.muting = false;
+        self.held = false;
         self.head = 0;
         self.pending_bytes = 0;
         self.memory()
@@ -224,6 +249,22 @@ mod tests {
         assert_eq!(out, b"ad");
         assert!(order.is_empty());
         assert_eq!((order.muted + order.stashed, order.pending_bytes(), order.stash_len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_held_request_is_answered_before_those_that_it_waits_for() {
+        let (mut order, mut out) = (ReplyOrder::default(), Vec::new());
+        let exec = order.hold(10);
+        assert!(order.is_settled() && !order.is_empty());
+        let a = order.admit(10);
+        assert!(!order.is_settled());
+        order.complete(a, b"a", &mut out);
+        let b = order.admit(10);
+        order.complete(b, b"b", &mut out);
+        assert!(order.is_settled() && out.is_empty());
+        order.complete(exec, b"*2 ", &mut out);
+        assert_eq!(out, b"*2 ab");
+        assert!(order.is_empty() && order.is_settled() && !order.is_held());
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Engine {
             // The node has found a key where the proxy has not, see `KeyError::Unroutable`.
             part.slot = target.slot;
         }
+        if matches!(verdict, Verdict::Redirect(target) if part.block && target.slot != part.slot) {
+            return self.answer(&part, errors::BLOCK_CROSSES);
+        }
         if part.kind.dedicated {
             return self.redirect_dedicated(from, part, request, verdict, error);
         }
@@ -90,6 +93,11 @@ impl Engine {
                     Some(node) if !self.waits_behind(&part) => self.ask(node, part, request, error),
                     _ => self.park(part, request, Some(error)),
                 }
+            }
+            Verdict::Retry { .. }
+                if error.starts_with(b"-TRYAGAIN") && self.split_by_key(&part, request, error) =>
+            {
+                self.counters.retries += 1;
             }
             Verdict::Retry { refresh } => {
                 self.counters.retries += 1;
@@ -179,7 +187,11 @@ impl Engine {
                     self.end_unserved(client);
                 }
             }
-            Owner::Gather(gather, index) => self.gather_reply(gather, index, frame),
+            Owner::Gather(gather, index) => {
+                let client = self.client_of(part).filter(|_| part.kind.dedicated);
+                self.gather_reply(gather, index, frame);
+                client.into_iter().for_each(|c| self.end_unserved(c));
+            }
             Owner::Ask(ask) => self.part_answered(ask, frame),
             Owner::Lookup(lookup) => self.lookup_answered(lookup, frame),
             Owner::Handshake(_) | Owner::Nobody | Owner::Step | Owner::Listener(..) => {}

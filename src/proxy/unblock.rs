@@ -75,7 +75,6 @@ impl Engine {
             true => out.extend_from_slice(UNBLOCKED),
             false => encode::null_array(&mut out, c.protocol()),
         }
-        self.end_lease(key);
         self.answer(&part, &out);
         true
     }

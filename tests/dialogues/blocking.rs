@@ -217,3 +217,54 @@ fn inside_a_transaction_nothing_blocks() {
     c.receives(b"*1\r\n*-1\r\n");
     assert_eq!(rig.open(A), 1);
 }
+
+#[test]
+fn a_client_that_watches_keys_waits_where_it_watches() {
+    let rig = Rig::three_with(|c| c.reply_timeout = Duration::from_secs(1));
+    let c = rig.client();
+    c.sends_cmd(&["WATCH", "b"]);
+    let d = rig.dedicated(A);
+    d.expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends_cmd(&["BLPOP", "b", "5"]);
+    d.expects(&["BLPOP", "b", "5"]);
+    rig.advance_ms(4_999);
+    c.receives_nothing().is_open();
+    d.replies(POPPED);
+    c.receives(POPPED);
+    // It watches still, and the node is given no more time than usual again.
+    c.sends([cmd(&["MULTI"]), cmd(&["INCR", "b"]), cmd(&["EXEC"])].concat()).receives(b"+OK\r\n+QUEUED\r\n");
+    d.expects(&["MULTI"]).expects(&["INCR", "b"]).expects(&["EXEC"]);
+    rig.advance_ms(999);
+    c.receives_nothing();
+    d.replies(b"+OK\r\n+QUEUED\r\n*-1\r\n");
+    c.receives(b"*-1\r\n");
+    assert_eq!(rig.connects(A), 1);
+}
+
+#[test]
+fn a_client_that_watches_keys_cannot_wait_for_those_of_another_slot() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["WATCH", "b"]);
+    let d = rig.dedicated(A);
+    d.expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends_cmd(&["BLPOP", "c", "5"]);
+    c.receives_error("ERR between WATCH and EXEC", &["slot"]);
+    c.sends_cmd(&["UNWATCH"]).receives(b"+OK\r\n");
+    d.expects(&["UNWATCH"]).replies(b"+OK\r\n");
+}
+
+#[test]
+fn a_watching_client_whose_waiting_goes_to_another_node_finds_its_keys_changed() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["WATCH", "b"]);
+    rig.dedicated(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends_cmd(&["BLPOP", "b", "0"]);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]).replies(b"-MOVED 3300 127.0.0.1:7002\r\n");
+    rig.dedicated(B).expects(&["BLPOP", "b", "0"]).replies(POPPED);
+    c.receives(POPPED);
+    c.sends([cmd(&["MULTI"]), cmd(&["INCR", "b"]), cmd(&["EXEC"])].concat());
+    c.receives(b"+OK\r\n+QUEUED\r\n*-1\r\n");
+    rig.hints();
+}

@@ -8,6 +8,7 @@ mod failures;
 mod limits;
 mod losses;
 mod peers;
+mod plays;
 mod redirects;
 mod replicas;
 mod retries;

@@ -19,16 +19,16 @@ fn what_was_not_executed_is_tried_again_until_it_is() {
     for (error, refresh) in NOT_EXECUTED {
         let rig = Rig::three();
         let c = rig.client();
-        c.sends_cmd(&["MSET", "{b}1", "x", "{b}2", "y"]);
+        c.sends_cmd(&["MSETNX", "{b}1", "x", "{b}2", "y"]);
         for _ in 0..3 {
-            rig.node(A).expects(&["MSET", "{b}1", "x", "{b}2", "y"]).expects_nothing();
+            rig.node(A).expects(&["MSETNX", "{b}1", "x", "{b}2", "y"]).expects_nothing();
             rig.node(A).replies(format!("-{error}\r\n")).expects_nothing();
             assert_eq!(rig.hints().contains(&Hint::Unserved), *refresh, "{error}");
             rig.advance_ms(100);
         }
         c.receives_nothing();
-        rig.node(A).expects(&["MSET", "{b}1", "x", "{b}2", "y"]).replies(b"+OK\r\n");
-        c.receives(b"+OK\r\n");
+        rig.node(A).expects(&["MSETNX", "{b}1", "x", "{b}2", "y"]).replies(b":1\r\n");
+        c.receives(b":1\r\n");
     }
 }
 
@@ -143,14 +143,14 @@ fn a_waiting_command_goes_to_the_new_owner_as_soon_as_it_is_known() {
 fn an_asked_command_that_must_wait_begins_again_at_the_owner() {
     let rig = Rig::three();
     let c = rig.client();
-    let del = ["UNLINK", "{b}1", "{b}2"];
+    let del = ["RENAMENX", "{b}1", "{b}2"];
     c.sends_cmd(&del);
     rig.node(A).expects(&del).replies(b"-ASK 3300 127.0.0.1:7002\r\n");
     rig.node(B).expects(&["ASKING"]).expects(&del).replies(b"+OK\r\n-TRYAGAIN x\r\n");
     rig.advance_ms(50);
     rig.node(A).expects(&del).replies(b"-MOVED 3300 127.0.0.1:7002\r\n");
-    rig.node(B).expects(&del).replies(b":2\r\n");
-    c.receives(b":2\r\n");
+    rig.node(B).expects(&del).replies(b":1\r\n");
+    c.receives(b":1\r\n");
 }
 
 /// Different nodes may put off an earlier and a later command of one client to one key.
@@ -186,4 +186,45 @@ fn a_client_that_leaves_while_it_waits_does_not_stop_the_next_one() {
     rig.advance_ms(200);
     rig.node(A).expects(&["SET", "b", "2"]).replies(b"+OK\r\n");
     c2.receives(b"+OK\r\n");
+}
+
+#[test]
+fn keys_of_a_slot_that_moves_are_asked_for_one_by_one() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends([cmd(&["MGET", "b", "{b}2", "b"]), cmd(&["PING"])].concat());
+    let a = rig.node(A);
+    a.expects(&["MGET", "b", "{b}2", "b"]);
+    a.replies(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    a.expects(&["mget", "b"]).expects(&["mget", "{b}2"]).expects(&["mget", "b"]).expects_nothing();
+    a.replies(b"*1\r\n$1\r\n1\r\n-ASK 3300 127.0.0.1:7002\r\n*1\r\n$1\r\n1\r\n");
+    rig.node(B).expects(&["ASKING"]).expects(&["mget", "{b}2"]).replies(b"+OK\r\n*1\r\n$1\r\n2\r\n");
+    c.receives(b"*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n+PONG\r\n").receives_nothing();
+}
+
+#[test]
+fn a_part_of_a_split_command_whose_slot_moves_is_split_further() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["MSET", "c", "0", "b", "1", "{b}2", "2"]);
+    rig.node(B).expects(&["mset", "c", "0"]).replies(b"+OK\r\n");
+    let a = rig.node(A);
+    a.expects(&["mset", "b", "1", "{b}2", "2"]);
+    a.replies(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    a.expects(&["mset", "b", "1"]).expects(&["mset", "{b}2", "2"]).expects_nothing();
+    a.replies(b"+OK\r\n-ASK 3300 127.0.0.1:7002\r\n");
+    c.receives_nothing();
+    rig.node(B).expects(&["ASKING"]).expects(&["mset", "{b}2", "2"]).replies(b"+OK\r\n-OOM full\r\n");
+    c.receives(b"-OOM full\r\n").receives_nothing();
+}
+
+#[test]
+fn counts_of_keys_asked_for_one_by_one_are_summed_up() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["DEL", "b", "{b}2"]);
+    let a = rig.node(A);
+    a.expects(&["DEL", "b", "{b}2"]).replies(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    a.expects(&["del", "b"]).expects(&["del", "{b}2"]).replies(b":1\r\n:1\r\n");
+    c.receives(b":2\r\n").receives_nothing();
 }

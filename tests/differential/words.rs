@@ -10,17 +10,23 @@ use super::compare::How::{self, *};
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("SELECT 1", "a cluster has one database; so SWAPDB, MOVE, COPY DB n"),
     ("SORT BY/GET with a pattern", "reads keys of other slots: the nodes themselves refuse it"),
-    ("KEYS, SCAN, DBSIZE, SCRIPT LOAD, CONFIG inside MULTI", "cannot be atomic over nodes"),
+    (
+        "KEYS, SCAN, DBSIZE, SCRIPT LOAD, CONFIG inside MULTI",
+        "carried out in their place, not atomic over nodes",
+    ),
     ("MULTI over two slots", "atomicity is not faked: CROSSSLOT and EXECABORT"),
     ("scripts on keys they do not declare", "the node refuses keys of other slots"),
     ("SPOP below the size of the set", "takes away at random, and the data would differ from there on"),
     ("XADD *, TIME, LASTSAVE, INFO, CLIENT LIST, CLIENT ID", "times, addresses, identities; see tests/live"),
-    ("BLPOP and its like between WATCH and EXEC", "the backend that watches cannot wait; refused"),
+    ("BLPOP and its like between WATCH and EXEC", "for keys of the watched slot only"),
     (
         "CLIENT SETINFO, arity and queueing of newer commands",
         "the proxy knows them, whatever the version of the nodes",
     ),
-    ("EVAL with 1.5 keys and the like", "a node looks for keys with less care than it counts them"),
+    (
+        "EVAL with 2.5 keys and the like",
+        "a node looks for keys with less care than it counts them: CROSSSLOT",
+    ),
     ("SCAN with a negative cursor", "a server reads it as a huge one; the proxy says invalid cursor"),
     ("WAIT, WAITAOF, SHUTDOWN, REPLICAOF, DEBUG, MODULE, CLIENT TRACKING", "refused, with a reason"),
 ];

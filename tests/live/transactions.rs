@@ -27,7 +27,7 @@ fn resp3_pair() -> Pair {
 
 #[test]
 fn all_orders_and_errors_are_those_of_a_server() {
-    let scripts: [&[&str]; 22] = [
+    let scripts: [&[&str]; 30] = [
         &["EXEC", "DISCARD", "UNWATCH", "MULTI", "EXEC", "EXEC"],
         &["MULTI", "MULTI", "SET tx:a 1", "EXEC", "GET tx:a"],
         &["MULTI", "WATCH tx:a", "GET tx:a", "EXEC"],
@@ -40,6 +40,51 @@ fn all_orders_and_errors_are_those_of_a_server() {
         &["MULTI", "SAVE", "EXEC"],
         &["MULTI", "CONFIG NOSUCH", "EXEC"],
         &["MULTI", "PING", "PING x", "ECHO y", "SELECT 0", "EXEC"],
+        &[
+            "MULTI",
+            "SET tx:p 1",
+            "CLIENT SETNAME n",
+            "INCR tx:p",
+            "CLIENT GETNAME",
+            "ROLE",
+            "EXEC",
+            "GET tx:p",
+        ],
+        &["MULTI", "SET tx:p 1", "KEYS tx:p", "INCR tx:p", "KEYS none*", "INCR tx:p", "SCAN x", "EXEC"],
+        &["MULTI", "HGETALL tx:none", "CLIENT TRACKINGINFO", "HELLO 9", "EXEC", "PING"],
+        &[
+            "MULTI",
+            "SCRIPT EXISTS x",
+            "MONITOR",
+            "SSUBSCRIBE c",
+            "PUBSUB NUMSUB c",
+            "SELECT x",
+            "EXEC",
+            "PING",
+        ],
+        &["MULTI", "UNSUBSCRIBE", "PUNSUBSCRIBE a", "SUNSUBSCRIBE", "AUTH a b c d", "CLIENT KILL x", "EXEC"],
+        &["WATCH tx:w", "MULTI", "CLIENT ID x", "EXEC", "MULTI", "CLIENT GETREDIR", "INCR tx:w", "EXEC"],
+        &[
+            "WATCH tx:w",
+            "MULTI",
+            "CLIENT GETREDIR",
+            "EXEC",
+            "WATCH tx:w",
+            "SET tx:w 1",
+            "MULTI",
+            "ROLE",
+            "EXEC",
+        ],
+        &[
+            "DEL tx:w tx:l",
+            "WATCH tx:w",
+            "RPUSH tx:l a",
+            "BLPOP tx:w 0.01",
+            "SET tx:w 1",
+            "MULTI",
+            "PING",
+            "EXEC",
+        ],
         &["MULTI", "SET tx:s x", "INCR tx:s", "LPUSH tx:s 1", "GET tx:s", "EXEC", "GET tx:s"],
         &["MULTI", "SET tx:s x", "DISCARD", "GET tx:none"],
         &["DEL tx:h", "MULTI", "HSET tx:h f 1 g 2", "HGETALL tx:h", "HGET tx:h none", "EXEC"],
@@ -85,7 +130,7 @@ fn reset_and_quit_leave_a_transaction() {
 #[test]
 fn subscriptions_and_keys_of_two_slots_are_refused_inside_a_transaction() {
     let mut c = client();
-    for line in ["SUBSCRIBE tx:ch", "MGET tx:a tx:b", "HELLO 3"] {
+    for line in ["SUBSCRIBE tx:ch", "MGET tx:a tx:b", "PSUBSCRIBE tx:*"] {
         assert_eq!(c.line("MULTI"), b"+OK\r\n");
         let reply = c.line(line);
         assert!(reply.starts_with(b"-"), "{line}: {}", show(&reply));

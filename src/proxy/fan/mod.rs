@@ -29,6 +29,8 @@ pub struct Gather {
     pub client: Key<Client>,
     /// Which of the client's requests.
     pub sequence: Sequence,
+    /// Of which other request this is a part, if it is.
+    parent: Option<(Key<Gather>, u16)>,
     /// Parts that have not been answered.
     missing: usize,
     work: Work,
@@ -43,6 +45,8 @@ pub(in crate::proxy) enum Work {
     Asked(Box<Asked>),
     /// One part at a time, the step of a SCAN.
     Scan(Box<Walk>),
+    /// So many commands of a transaction that is played.
+    Block(usize),
 }
 
 impl Gather {
@@ -50,7 +54,7 @@ impl Gather {
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {
             Work::Asked(asked) => asked.target(index),
-            Work::Split(_) | Work::Scan(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Block(_) => None,
         }
     }
 
@@ -61,7 +65,7 @@ impl Gather {
                 self.missing = 1;
                 Some(walk)
             }
-            Work::Split(_) | Work::Asked(_) => None,
+            Work::Split(_) | Work::Asked(_) | Work::Block(_) => None,
         }
     }
 
@@ -69,7 +73,7 @@ impl Gather {
     fn target_name(&self, index: u16) -> Option<&str> {
         match &self.work {
             Work::Asked(asked) => asked.target_name(index),
-            Work::Split(_) | Work::Scan(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Block(_) => None,
         }
     }
 }
@@ -86,7 +90,7 @@ impl Engine {
         let active =
             self.clients.get_mut(client).map(|c| c.active.get_or_insert_with(|| self.actives.take()));
         let sequence = active.map_or(0, |a| a.order.admit(bytes as u32));
-        self.gathers.insert(Gather { client, sequence, missing, work })
+        self.gathers.insert(Gather { client, sequence, parent: None, missing, work })
     }
 
     /// A part of a gathered request was answered.
@@ -106,8 +110,11 @@ impl Engine {
         if wanted && self.scan_reply(key, reply) {
             return;
         }
-        let Some(Gather { client, sequence, work, .. }) = self.gathers.remove(key) else { return };
+        let Some(Gather { client, sequence, parent, work, .. }) = self.gathers.remove(key) else { return };
         if self.clients.get(client).is_none() {
+            if let Some((parent, index)) = parent {
+                self.gather_reply(parent, index, b"");
+            }
             return;
         }
         let mut out = Vec::new();
@@ -115,8 +122,12 @@ impl Engine {
             Work::Split(splits) => splits.finish(&mut out),
             Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
             Work::Scan(walk) => self.finish_scan(&walk, &mut out),
+            Work::Block(commands) => return self.block_answered(client, sequence, commands, reply),
         }
-        self.reply_to(client, sequence, &out);
+        match parent {
+            Some((parent, index)) => self.gather_reply(parent, index, &out),
+            None => self.reply_to(client, sequence, &out),
+        }
     }
 
     /// The node that a part without a slot is for, unless any primary will do.

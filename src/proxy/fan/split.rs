@@ -7,10 +7,10 @@ use super::super::dispatch::Step;
 use super::super::engine::Engine;
 use super::super::errors;
 use super::super::part::{Owner, Part};
-use super::{aggregate, Work};
+use super::{aggregate, Gather, Work};
 use crate::base::arena::Key;
-use crate::command::{self, Command, Split};
-use crate::resp::{self, encode, Args};
+use crate::command::{self, Class, Command, Split};
+use crate::resp::{self, encode, Args, Limits, Parsed, RequestParser};
 
 /// What a split request waits for.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Engine {
         split: Split,
         args: &Args<'_>,
     ) -> Step {
-        let stride = if split == Split::Pairs { 2 } else { 1 };
+        let stride = stride(split);
         if (args.len() - 1) % stride != 0 {
             return self.refuse(key, |out| command::wrong_arity_error(row, out));
         }
@@ -178,6 +178,53 @@ impl Engine {
     }
 }
 
+/// Most keys of one part that are asked for one by one.
+const MOST_SINGLE_KEYS: usize = 10_000;
+
+impl Engine {
+    /// A node has only some of the keys of a part, as its slot moves: each of them is sent alone, as it is at the one node or
+    /// the other. False for a part that has no keys that could be parted.
+    pub(in crate::proxy) fn split_by_key(&mut self, part: &Part, request: &[u8], error: &[u8]) -> bool {
+        let row = command::by_id(part.command);
+        let (Class::Split(split), false) = (row.class, part.block) else { return false };
+        let (client, sequence, parent) = match part.owner {
+            Owner::Client(client, sequence) => (client, sequence, None),
+            Owner::Gather(gather, index) => match self.gathers.get(gather) {
+                Some(g) => (g.client, g.sequence, Some((gather, index))),
+                None => return false,
+            },
+            _ => return false,
+        };
+        let mut parser = RequestParser::new();
+        let limits = Limits { max_request: usize::MAX, ..Limits::default() };
+        let Parsed::Request { .. } = parser.parse(request, &limits) else { return false };
+        let args = Args::new(request, parser.spans());
+        let count = (args.len() - 1) / stride(split);
+        if !(2..=MOST_SINGLE_KEYS).contains(&count) {
+            return false;
+        }
+        // Numbered where others have their slot, so that each is a group of its own.
+        let keys: Vec<Keyed> = (0..count as u16).map(|i| (i, u32::from(i))).collect();
+        let work = Work::Split(Splits::new(split, &keys));
+        let gather = self.gathers.insert(Gather { client, sequence, parent, missing: count, work });
+        let mut bytes = Vec::new();
+        for (group, index) in groups(&keys).zip(0u16..) {
+            bytes.clear();
+            encode_part(&mut bytes, row, split, &args, group);
+            self.follow(Part { owner: Owner::Gather(gather, index), ..*part }, &bytes, error);
+        }
+        true
+    }
+}
+
+/// How many arguments belong to a key.
+fn stride(split: Split) -> usize {
+    match split {
+        Split::Pairs => 2,
+        Split::Values | Split::Sum => 1,
+    }
+}
+
 /// Capacity in keys above which the list of keys is freed rather than kept.
 const KEEP_KEYS: usize = 4096;
 
@@ -188,7 +235,7 @@ fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
 
 /// The command with the keys of one slot only, and their values where they have some.
 fn encode_part(out: &mut Vec<u8>, row: &'static Command, split: Split, args: &Args<'_>, group: &[Keyed]) {
-    let stride = if split == Split::Pairs { 2 } else { 1 };
+    let stride = stride(split);
     encode::array(out, 1 + group.len() * stride);
     encode::bulk(out, row.name.as_bytes());
     for (_, position) in group {

@@ -67,7 +67,8 @@ impl Engine {
             .collect();
         for (key, id) in &chosen {
             match self.clients.get_mut(*key) {
-                Some(c) if *id == asker => c.closing = true,
+                // Inside MULTI it has other replies to wait for, too.
+                Some(c) if *id == asker && c.multi.is_none() => c.closing = true,
                 _ => self.close_client(*key),
             }
         }
