@@ -5,6 +5,7 @@ use std::mem;
 use super::backend::{Backend, State};
 use super::client::Client;
 use super::engine::{Alarm, Effect, Engine};
+use super::errors;
 use super::loss::{Loss, SUSPECT_AFTER};
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
@@ -199,6 +200,12 @@ impl Engine {
                 Owner::Nobody | Owner::Step => {}
                 Owner::Listener(topic, on) => self.link_refused(key, topic, on, frame),
                 _ => self.answer(&front.part, frame),
+                // The client was told QUEUED, so it cannot know why.
+                _ if refusal.is_some() => {
+                    let mut error = Vec::new();
+                    errors::aborted(&mut error, &refusal.unwrap_or_default());
+                    self.answer(&front.part, &error);
+                }
             };
         }
         let mut request = mem::take(&mut self.scratch);

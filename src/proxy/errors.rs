@@ -173,6 +173,14 @@ pub fn unmergeable(out: &mut Vec<u8>) {
     out.extend_from_slice(b"-ERR a node answered a part of this command in an unexpected form\r\n");
 }
 
+/// EXEC was refused because a node refused a command of the transaction with `why`, a whole frame; as a whole frame, in
+/// a server's words.
+pub fn aborted(out: &mut Vec<u8>, why: &[u8]) {
+    let why = why.strip_prefix(b"-").unwrap_or(why);
+    out.extend_from_slice(b"-EXECABORT Transaction discarded because of: ");
+    out.extend_from_slice(why.strip_prefix(b"ERR ").unwrap_or(why));
+}
+
 /// Writing to a vector cannot fail.
 pub fn say(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);

@@ -67,6 +67,23 @@ fn exec_with_arguments_ends_the_transaction_as_in_a_server() {
 }
 
 #[test]
+fn exec_tells_why_a_node_refused_a_command_that_was_queued() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends(incr_b()).sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n");
+    rig.node(A).expects_bytes(incr_b()).expects_bytes(incr_b());
+    let oom = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    rig.node(A).replies(b"+OK\r\n").replies(oom).replies(ABORTED);
+    let mut told = b"-EXECABORT Transaction discarded because of: ".to_vec();
+    told.extend_from_slice(&oom[1..]);
+    c.receives(&told);
+    // It was the node's only word on the first one.
+    c.receives(b"+OK\r\n+QUEUED\r\n");
+    rig.node(A).replies(QUEUED).replies(b"*1\r\n:1\r\n");
+    c.receives(b"*1\r\n:1\r\n");
+}
+
+#[test]
 fn an_error_inside_the_reply_is_data_whatever_it_looks_like() {
     let rig = Rig::three();
     let c = rig.client();
