@@ -11,6 +11,7 @@ use super::dispatch::Step;
 use super::engine::{Alarm, Engine};
 use super::errors;
 use super::part::{Owner, Part, NO_SLOT};
+use super::pause::may_write;
 use super::redirect::{self, Verdict};
 use crate::base::arena::{Arena, Key};
 use crate::base::time::Time;
@@ -180,7 +181,7 @@ impl Engine {
                 return step;
             }
         }
-        if self.watchful && self.is_held_up(stand_in) {
+        if self.watchful && self.is_held_up(key, stand_in) {
             return self.hold_up(key);
         }
         let step = match self.in_multi(key) {
@@ -196,6 +197,9 @@ impl Engine {
             return self.refuse_in_multi(key, |out| {
                 out.extend_from_slice(b"ERR Command not allowed inside a transaction");
             });
+        }
+        if may_write(row.stand_in()) {
+            self.queues_write(key);
         }
         match row.place(args) {
             Place::Slot(slot) => self.enqueue(key, Some(slot), args),

@@ -121,7 +121,7 @@ impl Engine {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Step {
-        if self.is_held_up(command) && !self.is_playing(key) {
+        if self.is_held_up(key, command) && !self.is_playing(key) {
             self.hold(key);
             return Step::Wait;
         }

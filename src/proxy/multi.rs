@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::errors;
 use super::lease::Lease;
 use super::part::{Owner, Part, NO_SLOT};
+use super::pause::may_write;
 use super::play::{self, Place, Score};
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags, KeyError, Local};
@@ -35,11 +36,20 @@ pub struct Multi {
     spoiled: bool,
     /// What EXEC has to play.
     pub(super) score: Score,
+    /// A command may change data.
+    writes: bool,
 }
 
 impl Multi {
     fn new(slot: Option<u16>) -> Self {
-        Multi { bytes: BEGIN.to_vec(), commands: 0, slot, spoiled: false, score: Score::default() }
+        Multi {
+            bytes: BEGIN.to_vec(),
+            commands: 0,
+            slot,
+            spoiled: false,
+            score: Score::default(),
+            writes: false,
+        }
     }
 
     /// The slot of all keys.
@@ -91,6 +101,9 @@ impl Engine {
                 out.extend_from_slice(b"ERR Command not allowed inside a transaction");
             });
         }
+        if may_write(row) {
+            self.queues_write(key);
+        }
         let slot = match row.class {
             Class::Slot | Class::Split(_) | Class::Blocking => match command::slot_of(row, args) {
                 Err(KeyError::CrossSlot) => return self.crossed(key),
@@ -120,6 +133,18 @@ impl Engine {
             multi.score.add(multi.bytes.len(), args.frame().len(), splits);
         }
         self.enqueue(key, None, args)
+    }
+
+    /// A command that may change data is to be queued.
+    pub(super) fn queues_write(&mut self, key: Key<Client>) {
+        if let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) {
+            multi.writes = true;
+        }
+    }
+
+    /// Whether EXEC of this client may change data.
+    pub(super) fn exec_writes(&self, key: Key<Client>) -> bool {
+        self.clients.get(key).and_then(|c| c.multi.as_deref()).is_some_and(|m| m.writes)
     }
 
     /// A command that may be part of a transaction.

@@ -67,12 +67,12 @@ impl Engine {
     }
 
     /// Whether a command has to wait for the end of a pause.
-    pub(super) fn is_held_up(&self, command: &Command) -> bool {
+    pub(super) fn is_held_up(&self, key: Key<Client>, command: &Command) -> bool {
         match self.pause {
             None => false,
             Some(Pause { scope: Scope::All, .. }) => command.name != "quit",
             // A transaction that was queued before the pause may write, too.
-            Some(_) => may_write(command) || command.name == "exec",
+            Some(_) => may_write(command) || (command.name == "exec" && self.exec_writes(key)),
         }
     }
 
