@@ -12,7 +12,7 @@ use redis_cluster_proxy::net::admin::{spawn, AdminHandle, AdminParts};
 use redis_cluster_proxy::net::clock::Clock;
 use redis_cluster_proxy::net::mesh::{Message, WorkerHandle};
 use redis_cluster_proxy::net::topology::{self, TopologyHandle};
-use redis_cluster_proxy::stats::Counters;
+use redis_cluster_proxy::stats::{Counters, Totals};
 
 /// Nothing waits for it to pass but a test that fails.
 const SOON: Duration = Duration::from_secs(20);
@@ -76,11 +76,11 @@ fn setter(sender: Sender<LevelFilter>) -> Box<dyn Fn(LevelFilter) + Send + Sync>
 
 /// A worker that has read one more command each time it is asked.
 fn count(messages: &Receiver<Message>) {
-    let mut counters = Counters { moved: 7, ..Counters::default() };
+    let mut totals = Totals { counters: Counters { moved: 7, ..Counters::default() }, ..Totals::default() };
     while let Ok(message) = messages.recv() {
         if let Message::Counters(sender) = message {
-            counters.requests += 1;
-            let _ = sender.try_send(counters);
+            totals.counters.requests += 1;
+            let _ = sender.try_send(totals.clone());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::arena::Key;
 use crate::cluster::SlotMap;
 use crate::proxy::{Answer, Ask, Question};
-use crate::stats::Counters;
+use crate::stats::Totals;
 
 /// What a worker can be told.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub enum Message {
     /// The topology has changed.
     Topology(Arc<SlotMap>),
     /// Send your counters to this channel; a full or closed channel is ignored.
-    Counters(SyncSender<Counters>),
+    Counters(SyncSender<Totals>),
     /// Another worker's question about this one; the answer goes back to it.
     Ask {
         /// Number of the worker that asks.

@@ -65,6 +65,8 @@ pub enum Question {
     RememberScript(Box<[u8]>),
     /// SCRIPT FLUSH: what was remembered of scripts is forgotten.
     ForgetScripts,
+    /// CONFIG RESETSTAT.
+    ResetStats,
     /// PUBSUB: what clients have subscribed to.
     Topics(Inquiry),
     /// MONITOR: a worker has clients that want to see everything, or has none any more.
@@ -182,6 +184,7 @@ impl Engine {
                 self.scripts.clear();
                 Answer::Done
             }
+            Question::ResetStats => self.reset_stats(),
             Question::Watch { worker, on } => self.watch_for(*worker, *on),
         }
     }

@@ -121,6 +121,7 @@ impl Engine {
         }
         b.fifo.pop_front();
         b.window.acknowledge(front.len as usize);
+        self.tally.answered(&front.part, self.now);
         if let Owner::Client(client, sequence) = front.part.owner {
             self.pass(client, sequence, data, range, run);
         }
@@ -199,13 +200,13 @@ impl Engine {
                 }
                 Owner::Nobody | Owner::Step => {}
                 Owner::Listener(topic, on) => self.link_refused(key, topic, on, frame),
-                _ => self.answer(&front.part, frame),
                 // The client was told QUEUED, so it cannot know why.
                 _ if refusal.is_some() => {
                     let mut error = Vec::new();
                     errors::aborted(&mut error, &refusal.unwrap_or_default());
                     self.answer(&front.part, &error);
                 }
+                _ => self.answer(&front.part, frame),
             };
         }
         let mut request = mem::take(&mut self.scratch);

@@ -55,7 +55,7 @@ impl Engine {
             return self.wrong_arity(key, command);
         }
         if stranger && !command.flags.has(Flags::NO_AUTH) {
-            return self.refuse(key, |out| out.extend_from_slice(errors::NO_AUTH));
+            return self.reject(key, command, |out| out.extend_from_slice(errors::NO_AUTH));
         }
         if self.refusals.has(command.id) {
             return self.refuse_as_told(key, command);
@@ -82,7 +82,7 @@ impl Engine {
         args: &Args<'_>,
     ) -> Step {
         match self.in_multi(key) && !Engine::leaves_queue(command) {
-            true => self.queue(key, command, args),
+            true => self.count_queued(command, |engine| engine.queue(key, command, args)),
             false => self.carry_out(key, command, args),
         }
     }
@@ -95,16 +95,17 @@ impl Engine {
             Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
             Class::EveryNode(merge) => self.every_node(key, command, merge, args),
             Class::Scan => self.scan(key, command, args),
-            Class::Local(local) => self.local(key, command, local, args),
-            Class::PubSub => self.pubsub(key, command, args),
-            Class::Info => self.info(key, command, args),
-            Class::ClusterView => self.cluster_view(key, command, args),
-            Class::Monitor => self.monitor(key),
+            Class::Local(local) => self.counted(command, |e| e.local(key, command, local, args)),
+            Class::PubSub if command.name == "publish" => self.pubsub(key, command, args),
+            Class::PubSub => self.counted(command, |e| e.pubsub(key, command, args)),
+            Class::Info => self.counted(command, |e| e.info(key, command, args)),
+            Class::ClusterView => self.counted(command, |e| e.cluster_view(key, command, args)),
+            Class::Monitor => self.counted(command, |e| e.monitor(key)),
             Class::Blocking if command::blocks(command, args) => self.block(key, command, args),
             Class::Blocking => self.whole(key, command, args),
             Class::Transaction => self.transaction(key, command, args),
-            Class::Refused(why) => self.refuse(key, |out| errors::refused(out, why)),
-            _ => self.refuse(key, |out| errors::not_yet(out, command)),
+            Class::Refused(why) => self.reject(key, command, |out| errors::refused(out, why)),
+            _ => self.reject(key, command, |out| errors::not_yet(out, command)),
         }
     }
 
@@ -130,7 +131,7 @@ impl Engine {
         e: KeyError,
     ) -> Step {
         match e {
-            KeyError::CrossSlot => self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT)),
+            KeyError::CrossSlot => self.reject(key, command, |out| out.extend_from_slice(errors::CROSS_SLOT)),
             KeyError::Unroutable => self.send_whole(key, command, NO_SLOT, args.frame()),
         }
     }
@@ -315,7 +316,7 @@ impl Engine {
         } else {
             self.spoil(key);
         }
-        self.refuse(key, |out| out.extend_from_slice(&text))
+        self.reject(key, command, |out| out.extend_from_slice(&text))
     }
 
     #[cold]

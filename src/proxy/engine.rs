@@ -22,6 +22,7 @@ use super::pause::Pause;
 use super::pubsub::Hub;
 use super::refusals::Refusals;
 use super::scripts::Scripts;
+use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -191,6 +192,7 @@ pub struct Engine {
     pub(super) effects: Vec<Effect>,
     pub(super) waiting: Vec<Key<Client>>,
     pub(super) counters: Counters,
+    pub(super) tally: Tally,
     pub(super) server_version: String,
     pub(super) next_id: u64,
     pub(super) draining: bool,
@@ -237,6 +239,7 @@ impl Engine {
             effects: Vec::new(),
             waiting: Vec::new(),
             counters: Counters::default(),
+            tally: Tally::default(),
             server_version: String::new(),
             next_id: 1 + around.worker as u64,
             draining: false,
@@ -249,6 +252,7 @@ impl Engine {
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.hub.fanned = 0;
+        self.tally.settle();
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }

@@ -55,6 +55,7 @@ mod refusals;
 mod scan;
 mod scripts;
 mod session;
+mod tally;
 mod unblock;
 mod window;
 
@@ -66,3 +67,4 @@ pub use info::{Figures, Host};
 pub use intake::Intake;
 pub use pause::Scope;
 pub use session::Filter;
+pub use tally::command_name;

@@ -72,11 +72,11 @@ impl Engine {
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     pub(super) fn transaction(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
         match row.name {
-            "multi" => self.multi(key),
+            "multi" => self.counted(row, |e| e.multi(key)),
             "exec" => self.exec(key, row),
-            "discard" => self.discard(key),
+            "discard" => self.counted(row, |e| e.discard(key)),
             "watch" => self.watch(key, row, args),
-            _ => self.unwatch(key),
+            _ => self.counted(row, |e| e.unwatch(key)),
         }
     }
 
@@ -217,7 +217,7 @@ impl Engine {
         }
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         if c.multi.as_deref().is_some_and(|m| !m.spoiled && !m.score.is_empty()) {
-            return self.play(key, row);
+            return self.counted(row, |e| e.play(key, row));
         }
         let Some(mut multi) = c.multi.take() else {
             return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));

@@ -206,7 +206,7 @@ impl Engine {
     ) {
         let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
         let kind = Kind { resp3, dedicated: watched, ..Kind::default() };
-        let gather = self.gather(key, block.len(), 1, Work::Block(commands));
+        let gather = self.gather(key, row, block.len(), 1, Work::Block(commands));
         let owner = Owner::Gather(gather, 0);
         let part =
             Part { owner, born_us: self.now_us(), slot, command: row.id, attempts: 0, kind, block: true };

@@ -64,6 +64,7 @@ impl Engine {
     /// A command that the operator has refused; inside MULTI, EXEC will be refused, too.
     #[cold]
     pub(super) fn refuse_as_told(&mut self, key: Key<Client>, command: &'static Command) -> Step {
+        self.tally.rejected(command.id);
         self.refuse_in_multi(key, |out| {
             errors::refused_by_operator(out, &command::full_name(command.id));
         })

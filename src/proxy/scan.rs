@@ -104,7 +104,7 @@ impl Engine {
         let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
         // Never a replica: the order of its keys is another one.
         let walk = Walk::new(row, Kind { resp3, ..Kind::default() }, args, only.is_some());
-        let gather = self.gather(key, args.frame().len(), 1, Work::Scan(Box::new(walk)));
+        let gather = self.gather(key, row, args.frame().len(), 1, Work::Scan(Box::new(walk)));
         self.ask_shard(gather, slot, node_cursor);
         Step::Taken
     }

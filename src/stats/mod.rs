@@ -1,5 +1,9 @@
 //! Counters: plain structs owned by workers, summed on read.
 
+mod commands;
+
+pub use commands::{CommandCounters, Usage, Usages};
+
 /// What one worker counted since it started, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -47,7 +51,29 @@ pub struct Counters {
     pub circuits_open: u64,
 }
 
+/// All that one worker counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Of everything.
+    pub counters: Counters,
+    /// Of each command.
+    pub commands: Usages,
+}
+
 impl Counters {
+    /// These, as they would be if what CONFIG RESETSTAT resets had been 0 when the worker stood at `base`.
+    pub fn since(self, base: &Counters) -> Counters {
+        Counters {
+            requests: self.requests - base.requests,
+            error_replies: self.error_replies - base.error_replies,
+            clients_accepted: self.clients_accepted - base.clients_accepted,
+            clients_refused: self.clients_refused - base.clients_refused,
+            client_bytes_in: self.client_bytes_in - base.client_bytes_in,
+            client_bytes_out: self.client_bytes_out - base.client_bytes_out,
+            ..self
+        }
+    }
+
     /// Adds what another worker counted.
     pub fn add(&mut self, o: &Counters) {
         self.requests += o.requests;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::process::ProcessInfo;
 use super::workers::WorkerSample;
 use crate::net::topology::TopologyStatus;
-use crate::stats::Counters;
+use crate::proxy::command_name;
+use crate::stats::{Counters, Usage, Usages};
 
 /// Everything the page shows.
 #[derive(Clone, Debug)]
@@ -57,6 +58,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     build_info(&mut page, &snapshot.topology);
     page.one("uptime_seconds", "gauge", "Time since the start.", snapshot.uptime.as_secs());
     sums(&mut page, &snapshot.workers);
+    per_command(&mut page, &snapshot.workers);
     per_worker(&mut page, &snapshot.workers);
     topology(&mut page, &snapshot.topology);
     process(&mut page, &snapshot.process);
@@ -71,12 +73,51 @@ fn build_info(page: &mut Page, topology: &TopologyStatus) {
 
 fn sums(page: &mut Page, workers: &[WorkerSample]) {
     let mut sum = Counters::default();
-    workers.iter().for_each(|w| sum.add(&w.counters));
+    workers.iter().for_each(|w| sum.add(&w.totals.counters));
     for (name, help, value) in COUNTERS {
         page.one(name, "counter", help, value(&sum));
     }
     for (name, help, value) in GAUGES {
         page.one(name, "gauge", help, value(&sum));
+    }
+}
+
+/// Limits of the buckets of times: 64 microseconds, and then twice as long each, up to 8.4 s.
+const TIMES: std::ops::RangeInclusive<u32> = 6..=23;
+
+/// A counter of each command: name without prefix, help, and what it is.
+type CommandRow = (&'static str, &'static str, fn(&Usage) -> u64);
+
+const PER_COMMAND: &[CommandRow] = &[
+    ("command_calls_total", "Calls of the command that were carried out.", Usage::calls),
+    ("command_failed_total", "Calls of the command that were answered by an error.", Usage::failed),
+    (
+        "command_rejected_total",
+        "Calls of the command that were refused without being carried out.",
+        Usage::rejected,
+    ),
+];
+
+fn per_command(page: &mut Page, workers: &[WorkerSample]) {
+    let mut sum = Usages::default();
+    workers.iter().for_each(|w| sum.add(&w.totals.commands));
+    for (name, help, value) in PER_COMMAND {
+        page.head(name, "counter", help);
+        for (command, usage) in sum.iter() {
+            page.sample(name, &format!("command=\"{}\"", command_name(command)), value(usage));
+        }
+    }
+    let name = "command_duration_seconds";
+    page.head(name, "histogram", "Time from a request to its reply, without calls that block.");
+    for (command, usage) in sum.iter() {
+        let command = format!("command=\"{}\"", command_name(command));
+        for power in TIMES {
+            let (limit, count) = (f64::from(1u32 << power) / 1e6, usage.below(1 << power));
+            page.sample(&format!("{name}_bucket"), &format!("{command},le=\"{limit}\""), count);
+        }
+        page.sample(&format!("{name}_bucket"), &format!("{command},le=\"+Inf\""), usage.timed());
+        page.sample(&format!("{name}_sum"), &command, usage.usec() as f64 / 1e6);
+        page.sample(&format!("{name}_count"), &command, usage.timed());
     }
 }
 
@@ -95,7 +136,7 @@ fn per_worker(page: &mut Page, workers: &[WorkerSample]) {
     }
     page.head("worker_requests_total", "counter", "Commands read from clients of the worker.");
     for (index, worker) in workers.iter().enumerate() {
-        page.sample("worker_requests_total", &format!("worker=\"{index}\""), worker.counters.requests);
+        page.sample("worker_requests_total", &format!("worker=\"{index}\""), worker.totals.counters.requests);
     }
 }
 
@@ -160,12 +201,25 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::stats::{CommandCounters, Totals};
+
+    fn usages() -> Usages {
+        let mut counters = CommandCounters::new(500);
+        let get = (0..500).find(|id| command_name(*id) == "get").unwrap();
+        counters.answered(get, 100, 3);
+        counters.answered(get, 3000, 1);
+        counters.failed(get);
+        counters.usages()
+    }
 
     fn snapshot() -> Snapshot {
         let worker = |answered, clients, requests| WorkerSample {
             answered,
             clients,
-            counters: Counters { requests, clients: u64::from(clients), ..Counters::default() },
+            totals: Totals {
+                counters: Counters { requests, clients: u64::from(clients), ..Counters::default() },
+                commands: usages(),
+            },
         };
         Snapshot {
             workers: vec![worker(true, 3, 10), worker(false, 4, 5)],
@@ -196,6 +250,15 @@ mod tests {
             "slots_covered 16384",
             "topology_age_seconds 1.250",
             "uptime_seconds 61",
+            "command_calls_total{command=\"get\"} 8",
+            "command_failed_total{command=\"get\"} 2",
+            "command_rejected_total{command=\"get\"} 0",
+            "command_duration_seconds_bucket{command=\"get\",le=\"0.000064\"} 0",
+            "command_duration_seconds_bucket{command=\"get\",le=\"0.000128\"} 6",
+            "command_duration_seconds_bucket{command=\"get\",le=\"8.388608\"} 8",
+            "command_duration_seconds_bucket{command=\"get\",le=\"+Inf\"} 8",
+            "command_duration_seconds_sum{command=\"get\"} 0.0066",
+            "command_duration_seconds_count{command=\"get\"} 8",
             "process_resident_memory_bytes 4096",
         ] {
             assert!(
@@ -234,7 +297,10 @@ mod tests {
             circuits_open: 1021,
         };
         let mut page = Page::default();
-        sums(&mut page, &[WorkerSample { answered: true, clients: 0, counters }]);
+        sums(
+            &mut page,
+            &[WorkerSample { answered: true, clients: 0, totals: Totals { counters, ..Totals::default() } }],
+        );
         for value in 1001..=1021 {
             let end = format!(" {value}");
             assert_eq!(page.text.lines().filter(|l| l.ends_with(&end)).count(), 1, "{value}");
@@ -253,7 +319,10 @@ mod tests {
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             } else if !line.starts_with("# HELP ") {
                 let name = line.split(['{', ' ']).next().unwrap();
-                assert!(typed.contains(name), "{line}");
+                // A histogram has series of three names.
+                let ends = ["_bucket", "_sum", "_count"];
+                let base = ends.iter().find_map(|end| name.strip_suffix(end)).filter(|n| typed.contains(*n));
+                assert!(typed.contains(base.unwrap_or(name)), "{line}");
                 assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
             }
         }

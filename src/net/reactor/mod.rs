@@ -166,7 +166,7 @@ impl Reactor {
                 Message::Topology(map) => self.engine.topology(&map),
                 Message::Counters(to) => {
                     // Whoever asked may have stopped waiting.
-                    let _ = to.try_send(self.engine.counters());
+                    let _ = to.try_send(self.engine.totals());
                 }
                 Message::Ask { from, ask, question } => self.answer(from, ask, &question),
                 Message::Answer(ask, answer) => self.engine.answered(ask, answer),

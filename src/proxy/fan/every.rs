@@ -165,7 +165,7 @@ impl Engine {
         let detail = self.detail(row, args);
         let replies = vec![Box::default(); targets.len()];
         let asked = Asked { row, merge, protocol, detail, targets, replies };
-        let gather = self.gather(key, args.frame().len(), parts.len(), Work::Asked(Box::new(asked)));
+        let gather = self.gather(key, row, args.frame().len(), parts.len(), Work::Asked(Box::new(asked)));
         for ((slot, kind), index) in parts.into_iter().zip(0u16..) {
             let owner = Owner::Gather(gather, index);
             let part = Part {
@@ -194,6 +194,10 @@ impl Engine {
             // With an option that there is not, the nodes refuse it.
             ("script", "flush") if args.len() == 2 || is_flush_mode(args.get(2)) => {
                 self.tell(Question::ForgetScripts);
+                Detail::None
+            }
+            ("config", "resetstat") => {
+                self.tell(Question::ResetStats);
                 Detail::None
             }
             ("slowlog" | "commandlog", "get") => {

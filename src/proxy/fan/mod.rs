@@ -19,6 +19,7 @@ use super::order::Sequence;
 use super::part::{Owner, Part};
 use super::scan::Walk;
 use crate::base::arena::Key;
+use crate::command::Command;
 use every::Asked;
 use split::Splits;
 
@@ -33,6 +34,10 @@ pub struct Gather {
     parent: Option<(Key<Gather>, u16)>,
     /// Parts that have not been answered.
     missing: usize,
+    /// Row of the command table.
+    command: u16,
+    /// When it came, as in [`Part::born_us`].
+    born_us: u32,
     work: Work,
 }
 
@@ -83,6 +88,7 @@ impl Engine {
     pub(super) fn gather(
         &mut self,
         client: Key<Client>,
+        row: &Command,
         bytes: usize,
         missing: usize,
         work: Work,
@@ -90,11 +96,22 @@ impl Engine {
         let active =
             self.clients.get_mut(client).map(|c| c.active.get_or_insert_with(|| self.actives.take()));
         let sequence = active.map_or(0, |a| a.order.admit(bytes as u32));
-        self.gathers.insert(Gather { client, sequence, parent: None, missing, work })
+        let (command, born_us) = (row.id, self.now_us());
+        self.gathers.insert(Gather { client, sequence, parent: None, missing, command, born_us, work })
     }
 
     /// A part of a gathered request was answered.
     pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
+        let Some(gather) = self.gathers.get(key) else { return };
+        let (command, born_us, errors) = (gather.command, gather.born_us, self.counters.error_replies);
+        let is_request = gather.parent.is_none() && !matches!(gather.work, Work::Block(_));
+        self.take_gathered(key, index, reply);
+        if is_request && self.gathers.get(key).is_none() {
+            self.tally.gathered(command, born_us, self.now, self.counters.error_replies != errors);
+        }
+    }
+
+    fn take_gathered(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
         let Some(gather) = self.gathers.get_mut(key) else { return };
         // What nobody will read need not be kept.
         let wanted = self.clients.get(gather.client).is_some();

@@ -155,7 +155,7 @@ impl Engine {
         // Stable by position, as the position is part of what is compared: repeated keys stay in order.
         keys.sort_unstable();
         let work = Work::Split(Splits::new(split, keys));
-        let gather = self.gather(key, args.frame().len(), groups(keys).count(), work);
+        let gather = self.gather(key, row, args.frame().len(), groups(keys).count(), work);
         let kind = self.kind_for(key, row);
         let mut bytes = mem::take(&mut self.scratch_part);
         for (index, group) in groups(keys).enumerate() {
@@ -206,7 +206,9 @@ impl Engine {
         // Numbered where others have their slot, so that each is a group of its own.
         let keys: Vec<Keyed> = (0..count as u16).map(|i| (i, u32::from(i))).collect();
         let work = Work::Split(Splits::new(split, &keys));
-        let gather = self.gathers.insert(Gather { client, sequence, parent, missing: count, work });
+        let (command, born_us) = (part.command, part.born_us);
+        let gather =
+            self.gathers.insert(Gather { client, sequence, parent, missing: count, command, born_us, work });
         let mut bytes = Vec::new();
         for (group, index) in groups(&keys).zip(0u16..) {
             bytes.clear();

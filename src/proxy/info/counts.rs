@@ -1,8 +1,9 @@
 //! What INFO shows of the workers and of the host.
 
+use crate::proxy::across::Answer;
 use crate::proxy::engine::Engine;
 use crate::resp;
-use crate::stats::Counters;
+use crate::stats::{Counters, Totals, Usages};
 
 /// Kinds of errors counted apart; further ones are counted in the total only, as in a server.
 const MOST_CODES: usize = 128;
@@ -14,6 +15,7 @@ pub struct Figures {
     /// Clients that wait by their own or somebody's wish.
     pub(super) blocked: u64,
     pub(super) errors: ErrorCounts,
+    pub(super) commands: Usages,
 }
 
 /// How many errors of each kind clients got; the kind is the first word.
@@ -44,6 +46,7 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.counters.add(&other.counters);
         self.blocked += other.blocked;
+        self.commands.add(&other.commands);
         for (code, count) in &other.errors.0 {
             self.errors.add(code, *count);
         }
@@ -71,10 +74,25 @@ impl ErrorCounts {
 
 impl Engine {
     /// What this worker adds to INFO.
-    pub(in crate::proxy) fn figures(&self) -> Figures {
+    pub(in crate::proxy) fn figures(&mut self) -> Figures {
+        self.tally.settle();
         let blocked = self.clients.iter().filter(|(_, c)| c.held || c.is_blocked()).count() as u64;
-        let errors = self.error_counts.clone();
-        Figures { counters: self.counters(), blocked, errors }
+        let counters = self.counters().since(self.tally.base());
+        Figures { counters, blocked, errors: self.error_counts.clone(), commands: self.tally.usages() }
+    }
+
+    /// What the page of metrics shows.
+    pub fn totals(&mut self) -> Totals {
+        self.tally.settle();
+        Totals { counters: self.counters(), commands: self.tally.usages() }
+    }
+
+    /// CONFIG RESETSTAT on this worker: what INFO shows is counted from zero again.
+    pub(in crate::proxy) fn reset_stats(&mut self) -> Answer {
+        self.error_counts = ErrorCounts::default();
+        let counters = self.counters();
+        self.tally.reset(counters);
+        Answer::Done
     }
 
     /// An error goes to a client.

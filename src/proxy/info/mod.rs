@@ -33,9 +33,8 @@ struct Facts<'a> {
     figures: &'a Figures,
 }
 
-/// All sections, in a server's order. `commandstats` and `latencystats`, which a server shows on demand, are not
-/// counted by the proxy.
-const SECTIONS: [Section; 12] = [
+/// All sections, in a server's order.
+const SECTIONS: [Section; 14] = [
     ("Server", false, sections::server),
     ("Clients", false, sections::clients),
     ("Memory", true, sections::memory),
@@ -44,7 +43,9 @@ const SECTIONS: [Section; 12] = [
     ("Replication", false, sections::replication),
     ("CPU", false, sections::cpu),
     ("Modules", false, sections::modules),
+    ("Commandstats", false, sections::commandstats),
     ("Errorstats", false, sections::errorstats),
+    ("Latencystats", false, sections::latencystats),
     ("Cluster", false, sections::cluster),
     ("Keyspace", true, sections::keyspace),
     ("Proxy", false, sections::proxy),
@@ -53,6 +54,9 @@ const SECTIONS: [Section; 12] = [
 /// Set of sections, as bits by place in [`SECTIONS`].
 type Chosen = u16;
 const EVERY_SECTION: Chosen = (1 << SECTIONS.len()) - 1;
+
+/// What is shown on demand only: Commandstats and Latencystats.
+const LONG_SECTIONS: Chosen = 1 << 8 | 1 << 10;
 
 impl Engine {
     /// `INFO [section ...]`.
@@ -111,7 +115,7 @@ impl Engine {
 /// As a server's `genInfoSectionsDict`; sections it does not know are ignored.
 fn chosen(args: &Args<'_>) -> Chosen {
     if args.len() == 1 {
-        return EVERY_SECTION;
+        return EVERY_SECTION & !LONG_SECTIONS;
     }
     args.iter().skip(1).fold(0, |chosen, name| chosen | named(name))
 }
@@ -120,7 +124,8 @@ fn named(name: &[u8]) -> Chosen {
     let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
     match SECTIONS.iter().position(|s| is(s.0)) {
         Some(place) => 1 << place,
-        None if is("default") || is("all") || is("everything") => EVERY_SECTION,
+        None if is("default") => EVERY_SECTION & !LONG_SECTIONS,
+        None if is("all") || is("everything") => EVERY_SECTION,
         None => 0,
     }
 }
@@ -145,7 +150,9 @@ mod tests {
         assert_eq!(one("SERVER"), 1);
         assert_eq!(one("nosuch") | one(""), 0);
         assert_eq!((one("All"), one("everything")), (EVERY_SECTION, EVERY_SECTION));
-        assert_eq!(one("keyspace"), 1 << 10);
+        assert_eq!(one("keyspace"), 1 << 12);
+        assert_eq!(one("commandstats") | one("latencystats"), LONG_SECTIONS);
+        assert_eq!(one("default"), EVERY_SECTION & !LONG_SECTIONS);
     }
 
     #[test]

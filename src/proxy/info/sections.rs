@@ -4,6 +4,7 @@
 use std::fmt::{Display, Write};
 
 use super::{hex_id, Facts};
+use crate::command;
 use crate::proxy::engine::Engine;
 
 pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
@@ -136,6 +137,27 @@ pub(super) fn modules(_: &Engine, _: &Facts<'_>, _: &mut String) {}
 pub(super) fn errorstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     for (code, count) in facts.figures.errors.sorted() {
         line(out, &format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub(super) fn commandstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    for (command, usage) in facts.figures.commands.iter() {
+        let (calls, usec) = (usage.calls(), usage.usec());
+        let (rejected, failed) = (usage.rejected(), usage.failed());
+        let each = usec as f64 / usage.timed().max(1) as f64;
+        let text = format_args!(
+            "calls={calls},usec={usec},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+        );
+        line(out, &format!("cmdstat_{}", command::full_name(command)), text);
+    }
+}
+
+/// From a request to its reply, as this proxy sees it.
+pub(super) fn latencystats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    for (command, usage) in facts.figures.commands.iter().filter(|(_, u)| u.timed() > 0) {
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| usage.percentile(share) as f64);
+        let text = format_args!("p50={p50:.3},p99={p99:.3},p99.9={p999:.3}");
+        line(out, &format!("latency_percentiles_usec_{}", command::full_name(command)), text);
     }
 }
 

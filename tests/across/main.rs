@@ -1,179 +1,14 @@
 //! Questions to all workers, as dialogues of several engines without sockets: each worker an engine, their caller here.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod info;
+mod rig;
+
 use std::time::Duration;
 
-use redis_cluster_proxy::base::arena::Key;
-use redis_cluster_proxy::base::time::Time;
-use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, SLOTS};
 use redis_cluster_proxy::config::Config;
-use redis_cluster_proxy::proxy::{
-    Answer, Ask, Backend, Client, Effect, Engine, Host, Intake, Question, Surroundings,
-};
+use redis_cluster_proxy::proxy::{Answer, Effect, Intake};
 
-/// All workers of a proxy, and what travels between them.
-struct Proxy {
-    engines: Vec<Engine>,
-    now: Time,
-    /// Workers that get no messages.
-    dead: Vec<usize>,
-    /// Backends that engines want connected, by worker.
-    connects: Vec<(usize, Key<Backend>)>,
-    closed: Vec<(usize, Key<Client>)>,
-    opened: u16,
-}
-
-/// A client and its worker.
-type Who = (usize, Key<Client>);
-
-impl Proxy {
-    fn new(workers: usize) -> Self {
-        Self::with(workers, Config::for_tests())
-    }
-
-    fn with(workers: usize, config: Config) -> Self {
-        let now = Time::from_micros(5_000_000);
-        let config = Arc::new(config);
-        let engine = |worker| {
-            let around =
-                Surroundings { worker, workers, seed: 1, local_ip: None, started: now, port: 6379, pid: 7 };
-            let mut engine = Engine::new(Arc::clone(&config), around, now);
-            engine.set_wall(1_700_000_000_000_000);
-            engine.topology(&one_primary());
-            engine
-        };
-        let engines = (0..workers).map(engine).collect();
-        Proxy { engines, now, dead: Vec::new(), connects: Vec::new(), closed: Vec::new(), opened: 0 }
-    }
-
-    fn client(&mut self, worker: usize) -> Who {
-        self.opened += 1;
-        let key = self.engines[worker].client_opened(SocketAddr::from(([10, 0, 0, 1], 1000 + self.opened)));
-        self.engines[worker].client_reached(key, SocketAddr::from(([10, 0, 0, 9], 6379)), 30);
-        (worker, key)
-    }
-
-    /// A client sends inline commands; what of them was taken in.
-    fn send(&mut self, who: Who, lines: &str) -> (usize, Intake) {
-        let text = lines.replace('\n', "\r\n") + "\r\n";
-        let taken = self.engines[who.0].client_bytes(who.1, text.as_bytes());
-        self.deliver();
-        taken
-    }
-
-    /// A client sends commands, all of which are taken in; what it gets, once all is quiet.
-    fn says(&mut self, who: Who, lines: &str) -> String {
-        let (consumed, _) = self.send(who, lines);
-        assert_eq!(consumed, lines.len() + 2 + lines.matches('\n').count(), "{lines} was not all taken in");
-        self.gets(who)
-    }
-
-    fn gets(&mut self, who: Who) -> String {
-        let output = self.engines[who.0].client_output(who.1).to_vec();
-        self.engines[who.0].client_written(who.1, output.len());
-        self.deliver();
-        String::from_utf8_lossy(&output).into_owned()
-    }
-
-    fn wait(&mut self, time: Duration) {
-        self.now = self.now.after(time);
-        self.engines.iter_mut().for_each(|e| e.tick(self.now));
-        self.deliver();
-    }
-
-    /// Carries out effects until there are none.
-    fn deliver(&mut self) {
-        loop {
-            let mut all = Vec::new();
-            for (worker, engine) in self.engines.iter_mut().enumerate() {
-                let mut effects = Vec::new();
-                engine.take_effects(&mut effects);
-                all.extend(effects.into_iter().map(|e| (worker, e)));
-                engine.check_invariants();
-            }
-            if all.is_empty() {
-                return;
-            }
-            for (worker, effect) in all {
-                self.effect(worker, effect);
-            }
-        }
-    }
-
-    fn effect(&mut self, worker: usize, effect: Effect) {
-        match effect {
-            Effect::Ask(ask, question) => self.ask(worker, ask, &question),
-            Effect::Show(to, lines) => self.engines[to].watched(&lines),
-            Effect::Connect(key, _) => self.connects.push((worker, key)),
-            Effect::CloseClient(key) => self.closed.push((worker, key)),
-            Effect::CloseBackend(_) | Effect::Refresh(_) => {}
-        }
-    }
-
-    fn ask(&mut self, from: usize, ask: Key<Ask>, question: &Question) {
-        if question.wants_host() {
-            let host = Host { run: 1, executable: "/bin/proxy".into(), resident_bytes: 9, ..Host::default() };
-            self.engines[from].set_host(host);
-            let answer = self.engines[from].question(question);
-            self.engines[from].answered(ask, answer);
-        }
-        for to in (0..self.engines.len()).filter(|w| *w != from) {
-            if !self.dead.contains(&to) {
-                let answer = self.engines[to].question(question);
-                self.engines[from].answered(ask, answer);
-            }
-        }
-    }
-
-    /// The backend that was asked for last, connected and greeted.
-    fn backend(&mut self) -> (usize, Key<Backend>) {
-        let (worker, key) = self.connects.pop().expect("a backend to connect");
-        let engine = &mut self.engines[worker];
-        engine.backend_connected(key);
-        engine.backend_written(key, engine.backend_output(key).len());
-        engine.backend_bytes(key, b"+OK\r\n");
-        (worker, key)
-    }
-
-    fn node_gets(&mut self, (worker, key): (usize, Key<Backend>)) -> String {
-        let engine = &mut self.engines[worker];
-        let output = engine.backend_output(key).to_vec();
-        engine.backend_written(key, output.len());
-        String::from_utf8(output).unwrap()
-    }
-
-    fn node_says(&mut self, (worker, key): (usize, Key<Backend>), text: &str) {
-        assert_eq!(self.engines[worker].backend_bytes(key, text.as_bytes()), text.len());
-        self.deliver();
-    }
-
-    /// Nothing is left of questions, monitors and pauses.
-    fn assert_at_rest(&self) {
-        for engine in &self.engines {
-            let h = engine.holdings();
-            assert_eq!((h.asks, h.monitors, h.held, h.timers), (0, 0, 0, 0), "{h:?}");
-        }
-    }
-}
-
-fn one_primary() -> SlotMap {
-    let addr = SocketAddr::from(([127, 0, 0, 1], 7001));
-    let mut map = SlotMap::empty();
-    map.nodes.push(NodeInfo { id: "a".into(), addr, name: addr.to_string() });
-    map.shards.push(ShardInfo { primary: 0, replicas: Vec::new() });
-    map.slots = vec![0; SLOTS];
-    map
-}
-
-/// The ids in a CLIENT LIST.
-fn ids(list: &str) -> Vec<u64> {
-    list.split("id=").skip(1).map(|l| l.split(' ').next().unwrap().parse().unwrap()).collect()
-}
-
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.split([' ', '\r', '\n']).find_map(|f| f.strip_prefix(name)?.strip_prefix(['=', ':']))
-}
+use rig::{ids, Proxy, Who};
 
 #[test]
 fn the_client_list_has_the_clients_of_all_workers_oldest_id_first() {
@@ -303,6 +138,21 @@ fn a_pause_holds_up_writes_of_all_workers_until_it_ends() {
 }
 
 #[test]
+fn a_transaction_that_only_reads_is_not_held_up_by_a_pause_of_writes() {
+    let mut p = Proxy::new(2);
+    let (a, b, c) = (p.client(0), p.client(1), p.client(1));
+    assert_eq!(p.says(c, "MULTI\nSET k v"), "+OK\r\n+QUEUED\r\n");
+    assert_eq!(p.says(a, "CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
+    assert_eq!(p.says(b, "MULTI\nGET k\nEXEC"), "+OK\r\n+QUEUED\r\n");
+    let node = p.backend();
+    assert!(p.node_gets(node).ends_with("*1\r\n$4\r\nEXEC\r\n"));
+    p.node_says(node, "+OK\r\n+QUEUED\r\n*1\r\n$1\r\nv\r\n");
+    assert_eq!(p.gets(b), "*1\r\n$1\r\nv\r\n");
+    assert_eq!(p.send(c, "EXEC"), (0, Intake::Paused), "it writes");
+    assert_eq!(p.says(a, "CLIENT UNPAUSE"), "+OK\r\n");
+}
+
+#[test]
 fn a_pause_of_all_commands_ends_early_by_unpause_of_writes_only() {
     let mut p = Proxy::new(2);
     let (a, b) = (p.client(0), p.client(1));
@@ -358,55 +208,6 @@ fn a_monitor_that_does_not_read_is_closed_at_its_limit() {
     assert_eq!(p.engines[0].counters().output_limit_closes, 1);
     assert_eq!(p.says(b, "PING"), "+PONG\r\n");
     p.assert_at_rest();
-}
-
-#[test]
-fn info_sums_workers_and_primaries() {
-    let mut p = Proxy::new(2);
-    let (a, b) = (p.client(0), p.client(1));
-    p.says(b, "PING\nCLIENT NOSUCH");
-    p.send(a, "INFO");
-    let node = p.backend();
-    assert_eq!(p.node_gets(node), "*1\r\n$4\r\nINFO\r\n");
-    let text = "used_memory:2048\r\nmaxmemory_policy:allkeys-lru\r\ndb0:keys=3,expires=1,avg_ttl=9\r\n";
-    p.node_says(node, &format!("${}\r\n{text}\r\n", text.len()));
-    let info = p.gets(a);
-    for (name, value) in [
-        ("connected_clients", "2"),
-        ("total_connections_received", "2"),
-        ("total_error_replies", "1"),
-        ("errorstat_ERR", "count=1"),
-        ("used_memory", "2048"),
-        ("used_memory_human", "2.00K"),
-        ("maxmemory_policy", "allkeys-lru"),
-        ("db0", "keys=3,expires=1,avg_ttl=9"),
-        ("tcp_port", "6379"),
-        ("executable", "/bin/proxy"),
-        ("proxy_workers", "2"),
-        ("proxy_used_memory_rss", "9"),
-    ] {
-        assert_eq!(field(&info, name), Some(value), "{name} in {info}");
-    }
-}
-
-#[test]
-fn info_does_not_wait_for_a_node_for_long_nor_stops_its_client() {
-    let mut p = Proxy::new(2);
-    let a = p.client(0);
-    assert_eq!(p.says(a, "INFO keyspace\nPING"), "");
-    p.wait(Duration::from_millis(1001));
-    assert_eq!(p.gets(a), "$12\r\n# Keyspace\r\n\r\n+PONG\r\n");
-    let node = p.backend();
-    p.node_gets(node);
-    assert!(p.says(a, "INFO server").contains("redis_mode:standalone"), "it asks no node");
-    p.engines[0].backend_gone(node.1, "gone".into());
-    for _ in 0..2 {
-        p.send(a, "INFO keyspace");
-        if let Some((worker, backend)) = p.connects.pop() {
-            p.engines[worker].backend_gone(backend, "refused".into());
-        }
-        assert_eq!(p.gets(a), "$12\r\n# Keyspace\r\n\r\n", "a node that cannot be reached is not waited for");
-    }
 }
 
 #[test]
