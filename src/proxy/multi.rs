@@ -220,16 +220,17 @@ impl Engine {
             return self.counted(row, |e| e.play(key, row));
         }
         let Some(mut multi) = c.multi.take() else {
-            return self.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI"));
+            return self
+                .counted(row, |e| e.refuse(key, |out| out.extend_from_slice(b"ERR EXEC without MULTI")));
         };
         if multi.spoiled {
             self.stop_watching(key);
-            return self.refuse(key, |out| out.extend_from_slice(ABORTED));
+            return self.counted(row, |e| e.refuse(key, |out| out.extend_from_slice(ABORTED)));
         }
         let watching = c.lease.as_deref_mut().map(Lease::end_watch);
         multi.bytes.extend_from_slice(END);
         match watching {
-            None if multi.commands == 0 => self.reply(key, b"*0\r\n"),
+            None if multi.commands == 0 => self.counted(row, |e| e.reply(key, b"*0\r\n")),
             None => self.send_block(key, row, &multi, false),
             Some(false) => self.send_block(key, row, &multi, true),
             // The backend that watched is gone: a change may have been missed. One that took its place watches still.
@@ -237,7 +238,7 @@ impl Engine {
                 if let Some(lease) = self.clients.get_mut(key).and_then(|c| c.lease.take()) {
                     self.close_leased(&lease);
                 }
-                self.reply_null_array(key)
+                self.counted(row, |e| e.reply_null_array(key))
             }
         }
     }

@@ -21,7 +21,7 @@ use super::part::{Owner, Part, NO_SLOT};
 use super::redirect::{self, Verdict};
 use crate::base::arena::Key;
 use crate::cluster::{Redirect, RedirectKind};
-use crate::resp::{encode, is_error};
+use crate::resp::encode;
 
 /// Redirects of one part that are followed at once; further ones wait a little each.
 const QUICK_REDIRECTS: u8 = 5;
@@ -182,10 +182,7 @@ impl Engine {
         }
         match part.owner {
             Owner::Client(client, sequence) => {
-                self.tally.answered(part, self.now);
-                if frame.first().is_some_and(|b| is_error(*b)) {
-                    self.tally.failed(part.command);
-                }
+                self.tally.replied(part, frame, self.now);
                 self.reply_to(client, sequence, frame);
                 if part.kind.dedicated {
                     self.end_unserved(client);

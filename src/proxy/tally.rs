@@ -11,7 +11,21 @@ use super::play;
 use crate::base::arena::Key;
 use crate::base::time::Time;
 use crate::command::{self, Class, Command};
+use crate::resp;
 use crate::stats::{CommandCounters, Counters, Usages};
+
+/// Errors by which a node refuses a command before it carries it out; redirects do not come so far.
+const REJECTIONS: [&[u8]; 9] = [
+    b"OOM ",
+    b"MISCONF ",
+    b"NOREPLICAS ",
+    b"NOPERM ",
+    b"READONLY ",
+    b"BUSY ",
+    b"LOADING ",
+    b"MASTERDOWN ",
+    b"CLUSTERDOWN ",
+];
 
 /// Counters, and the replies that are not in them yet.
 #[derive(Debug)]
@@ -50,6 +64,16 @@ impl Tally {
             self.begin(part, now);
         }
         self.replies += 1;
+    }
+
+    /// A request was answered with `frame`, which may be an error.
+    pub fn replied(&mut self, part: &Part, frame: &[u8], now: Time) {
+        let Some(error) = resp::error_text(frame) else { return self.answered(part, now) };
+        if REJECTIONS.iter().any(|code| error.starts_with(code)) {
+            return self.counters.rejected(part.command);
+        }
+        self.answered(part, now);
+        self.counters.failed(part.command);
     }
 
     fn begin(&mut self, part: &Part, now: Time) {

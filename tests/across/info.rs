@@ -8,11 +8,11 @@ use crate::rig::{field, Proxy};
 fn commandstats_and_latencystats_tell_of_each_command_of_all_workers() {
     let mut p = Proxy::new(2);
     let (a, b) = (p.client(0), p.client(1));
-    p.says(b, "GET k\nGET k\nLPUSH k x\nGET\nMULTI\nGET k\nDISCARD\nPING\nSELECT x");
+    p.says(b, "GET k\nGET k\nLPUSH k x\nGET\nMULTI\nGET k\nDISCARD\nEXEC\nINCR k\nPING\nSELECT x");
     let node = p.backend();
     p.node_gets(node);
     p.wait(Duration::from_millis(3));
-    p.node_says(node, "$1\r\nv\r\n$1\r\nv\r\n-WRONGTYPE no list\r\n");
+    p.node_says(node, "$1\r\nv\r\n$1\r\nv\r\n-WRONGTYPE no list\r\n-OOM command not allowed\r\n");
     p.says(a, "PING");
     let info = p.says(a, "INFO commandstats latencystats");
     for (name, value) in [
@@ -20,13 +20,15 @@ fn commandstats_and_latencystats_tell_of_each_command_of_all_workers() {
         ("cmdstat_lpush", "calls=1,usec=3000,usec_per_call=3000.00,rejected_calls=0,failed_calls=1"),
         ("cmdstat_ping", "calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"),
         ("cmdstat_select", "calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=1"),
+        ("cmdstat_incr", "calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0"),
+        ("cmdstat_exec", "calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=1"),
         ("cmdstat_multi", "calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"),
         ("latency_percentiles_usec_get", "p50=3071.000,p99=3071.000,p99.9=3071.000"),
     ] {
         assert_eq!(field(&info, name), Some(value), "{name} in {info}");
     }
     assert!(!info.contains("latency_percentiles_usec_ping"), "no time was taken: {info}");
-    assert_eq!(p.engines[1].totals().commands.iter().count(), 6);
+    assert_eq!(p.engines[1].totals().commands.iter().count(), 8);
     for shown_in in ["INFO", "INFO default", "INFO errorstats"] {
         p.send(a, shown_in);
         p.wait(Duration::from_millis(1001));
