@@ -197,6 +197,20 @@ fn a_monitor_sees_the_commands_of_all_workers_without_secrets() {
 }
 
 #[test]
+fn the_client_list_shows_what_a_slow_client_has_not_taken() {
+    let mut p = Proxy::new(2);
+    let (slow, b) = (p.client(0), p.client(1));
+    let echo = format!("ECHO {}", "x".repeat(10_000));
+    for (echoes, shown) in [(1, "obl=10010 oll=0 omem=0"), (3, "obl=16384 oll=2 omem=23656")] {
+        for _ in 0..echoes {
+            p.send(slow, &echo);
+        }
+        let list = p.says(b, "CLIENT LIST");
+        assert!(list.lines().any(|l| l.contains("addr=10.0.0.1:1001 ") && l.contains(shown)), "{list}");
+    }
+}
+
+#[test]
 fn a_monitor_that_does_not_read_is_closed_at_its_limit() {
     let mut p = Proxy::with(2, Config { client_output_limit: 2000, ..Config::for_tests() });
     let (m, b) = (p.client(0), p.client(1));

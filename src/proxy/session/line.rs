@@ -7,6 +7,9 @@ use crate::command;
 use crate::proxy::client::{Client, NO_COMMAND};
 use crate::proxy::pubsub::Scope;
 
+/// Size of a server's fixed output buffer.
+const FIXED_OUTPUT: usize = 16 << 10;
+
 /// The line with its end. What the proxy does not measure is 0: unread bytes of a request stay with its caller.
 pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
     let (age, idle) = (now.since(c.since).as_secs(), now.since(c.heard).as_secs());
@@ -15,6 +18,8 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         labels.map(|l| String::from_utf8_lossy(of(l)).into_owned()).unwrap_or_default()
     };
     let backlog = c.active.as_ref().map_or(0, |a| a.backlog());
+    // Of a server's output what does not fit its fixed buffer is in a list; who looks for slow clients looks there.
+    let (fixed, listed) = (backlog.min(FIXED_OUTPUT), backlog.saturating_sub(FIXED_OUTPUT));
     let memory = std::mem::size_of::<Client>() + c.active.as_ref().map_or(0, |a| a.memory());
     let command = match c.last_command {
         NO_COMMAND => "NULL".to_owned(),
@@ -27,7 +32,7 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={} psub={} ssub={} multi={multi} qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={backlog} oll=0 omem=0 tot-mem={memory} events={} \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={fixed} oll={} omem={listed} tot-mem={memory} events={} \
          cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.peer,
@@ -38,6 +43,7 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         subscribed(Scope::Channel),
         subscribed(Scope::Pattern),
         subscribed(Scope::Shard),
+        listed.div_ceil(FIXED_OUTPUT),
         if backlog > 0 { "rw" } else { "r" },
         if c.resp3 { 3 } else { 2 },
         label(|l| &l.lib_name),
