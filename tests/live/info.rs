@@ -85,6 +85,8 @@ fn what_tools_read_is_there() {
         "used_memory_human",
         "used_memory_rss",
         "used_memory_peak",
+        "used_memory_vm_eval",
+        "used_memory_functions",
         "maxmemory",
         "maxmemory_policy",
         "mem_fragmentation_ratio",

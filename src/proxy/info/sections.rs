@@ -54,11 +54,16 @@ pub(super) fn memory(_: &Engine, facts: &Facts<'_>, out: &mut String) {
         maybe(out, name, census.sum(name));
     }
     with_human(out, "total_system_memory", census.sum("total_system_memory"));
+    maybe(out, "used_memory_vm_eval", census.sum("used_memory_vm_eval"));
     with_human(out, "used_memory_lua", census.sum("used_memory_lua"));
-    with_human(out, "used_memory_scripts", census.sum("used_memory_scripts"));
+    maybe(out, "used_memory_scripts_eval", census.sum("used_memory_scripts_eval"));
     maybe(out, "number_of_cached_scripts", census.max("number_of_cached_scripts"));
     maybe(out, "number_of_functions", census.max("number_of_functions"));
     maybe(out, "number_of_libraries", census.max("number_of_libraries"));
+    maybe(out, "used_memory_vm_functions", census.sum("used_memory_vm_functions"));
+    with_human(out, "used_memory_vm_total", census.sum("used_memory_vm_total"));
+    maybe(out, "used_memory_functions", census.sum("used_memory_functions"));
+    with_human(out, "used_memory_scripts", census.sum("used_memory_scripts"));
     with_human(out, "maxmemory", census.sum("maxmemory"));
     maybe(out, "maxmemory_policy", census.unlike("maxmemory_policy", "noeviction"));
     if let (Some(rss), Some(used @ 1..)) = (census.sum("used_memory_rss"), census.sum("used_memory")) {
