@@ -202,6 +202,14 @@ fn every_primary_is_asked_before_any_answers_and_the_replies_are_merged() {
 }
 
 #[test]
+fn the_latency_histogram_does_not_count_what_a_replica_repeats() {
+    let mut rig = Rig::new();
+    let one = "*2|$3|set|*4|$5|calls|:2|$14|histogram_usec|*2|:1|:2|";
+    let all = "*2|$3|set|*4|$5|calls|:6|$14|histogram_usec|*2|:1|:6|";
+    assert_eq!(rig.ask("LATENCY HISTOGRAM set", &PRIMARIES, &[one; 3]), all);
+}
+
+#[test]
 fn every_node_is_asked_replicas_included() {
     let mut rig = Rig::new();
     assert_eq!(rig.ask("CONFIG SET maxmemory 0", &all_nodes(), &["+OK|"; 6]), "+OK|");

@@ -94,7 +94,8 @@ const COMMANDLOG: &[Command] = &[
 const LATENCY: &[Command] = &[
     row("doctor", 2, Class::EveryNode(Merge::Special)),
     row("graph", 3, Class::EveryNode(Merge::Special)),
-    row("histogram", -2, Class::EveryNode(Merge::Special)),
+    // A replica counts again what its primary has.
+    row("histogram", -2, Class::EveryPrimary(Merge::Special)),
     row("history", 3, Class::EveryNode(Merge::Concat)),
     row("latest", 2, Class::EveryNode(Merge::Concat)),
     row("reset", -2, Class::EveryNode(Merge::Sum)),
