@@ -19,7 +19,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
-.PHONY: help build build-min demo measure bench fuzz install-tools longest clean \
+.PHONY: help build build-min demo measure foreign-suite bench fuzz install-tools longest clean \
         test check-format check-lints test-units test-differential test-live test-engines test-clients sim
 
 help: ## this list
@@ -92,6 +92,10 @@ test-clients: ## real client libraries, also during a reshard and a failover, an
 
 measure: build ## CPU per request beside a TCP relay; needs haproxy
 	tools/measure.py
+
+foreign-suite: build ## the server's own test suite, directly and through the proxy (SUITE=checkout of Redis or Valkey)
+	@[ -n "$(SUITE)" ] || { echo "error: make foreign-suite SUITE=path [UNITS='unit/multi ...'] [FLAGS=--cluster-mode]" >&2; exit 1; }
+	tools/foreign-suite.py --suite "$(SUITE)" $(FLAGS) $(UNITS)
 
 bench: ## micro benchmarks
 	cargo bench
