@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use redis_cluster_proxy::base::time::Time;
-use redis_cluster_proxy::command::{self, Class, Command, Keys, Split};
+use redis_cluster_proxy::command::{self, Class, Command, Keys, Local, Split};
 use redis_cluster_proxy::config::{self, Config};
 use redis_cluster_proxy::net::admin::{self, AdminParts};
 use redis_cluster_proxy::net::topology;
@@ -153,6 +153,8 @@ fn fate(row: &'static Command) -> Fate {
         return Fate::Answered;
     }
     match (row.class, row.keys) {
+        // Only a node knows which databases there are.
+        (Class::Local(Local::Select), _) => Fate::Answered,
         (Class::Slot, Keys::Range { first, last, .. }) if i16::from(first) == i16::from(last) => Fate::OneKey,
         (Class::Slot, _) => Fate::OneSlot,
         (Class::Split(Split::Values | Split::Pairs | Split::Sum), _) => Fate::Split,

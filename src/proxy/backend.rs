@@ -31,19 +31,21 @@ pub struct Kind {
     pub dedicated: bool,
     /// Carries subscriptions and nothing else.
     pub listener: bool,
+    /// The database that it has selected.
+    pub db: u16,
 }
 
 impl Kind {
-    /// How many kinds of shared backends there are.
+    /// How many kinds of shared backends there are for database 0.
     pub const COUNT: usize = 5;
 
     /// Listeners speak RESP3, so that messages can be told from replies.
-    pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true };
+    pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true, db: 0 };
 
-    /// A number below [`Kind::COUNT`] for each kind of shared backend.
+    /// A number below [`Kind::COUNT`] for each kind of shared backend for database 0.
     #[inline]
     pub fn index(self) -> usize {
-        debug_assert!(!self.dedicated);
+        debug_assert!(!self.dedicated && self.db == 0);
         match self.listener {
             true => Kind::COUNT - 1,
             false => usize::from(self.resp3) + 2 * usize::from(self.replica),
@@ -161,6 +163,15 @@ impl Backend {
         }
     }
 
+    /// Switches to another database; nothing must be under way. What follows stays behind the gate until that is answered.
+    pub fn select(&mut self, db: u16, now: Time) {
+        debug_assert!(self.fifo.is_empty());
+        self.progress = now;
+        self.kind.db = db;
+        self.say(Greeting::Select, &[b"SELECT", db.to_string().as_bytes()]);
+        self.window.close_gate();
+    }
+
     /// What may be written now; nothing before the socket is connected.
     #[inline]
     pub fn output(&self) -> &[u8] {
@@ -205,13 +216,16 @@ impl Backend {
         self.fifo.iter().filter(|f| matches!(f.part.owner, Owner::Handshake(_))).count()
     }
 
-    /// AUTH, HELLO, READONLY, CLIENT ID and CLIENT SETNAME in one go; user data stays behind the gate until all are answered.
+    /// AUTH, HELLO, SELECT, READONLY, CLIENT ID and CLIENT SETNAME in one go; user data stays behind the gate until all are answered.
     fn greet(&mut self, password: &str) {
         if !password.is_empty() {
             self.say(Greeting::Auth, &[b"AUTH", password.as_bytes()]);
         }
         if self.kind.resp3 {
             self.say(Greeting::Hello, &[b"HELLO", b"3"]);
+        }
+        if self.kind.db != 0 {
+            self.say(Greeting::Select, &[b"SELECT", self.kind.db.to_string().as_bytes()]);
         }
         if self.kind.replica {
             self.say(Greeting::ReadOnly, &[b"READONLY"]);

@@ -51,6 +51,8 @@ pub struct Client {
     pub descriptor: i32,
     /// Row of the command that it sent last, or [`NO_COMMAND`].
     pub last_command: u16,
+    /// Which database it has selected.
+    pub db: u16,
     /// CLIENT REPLY: whether it gets replies.
     pub mute: Mute,
     /// Has said who it is, or need not.
@@ -146,6 +148,7 @@ impl Client {
             since: now,
             descriptor: -1,
             last_command: NO_COMMAND,
+            db: 0,
             mute: Mute::Never,
             authenticated,
             resp3: false,

@@ -313,6 +313,10 @@ impl Engine {
             n.idle.retain(|k| *k != key);
             return;
         }
+        if b.kind.db != 0 {
+            n.others.retain(|(_, k)| *k != key);
+            return;
+        }
         let place = &mut n.shared[b.kind.index()];
         if *place == key {
             *place = Key::NONE;

@@ -237,7 +237,7 @@ impl Engine {
     /// The shared backend of a kind to a node, opened if there is none.
     pub(super) fn shared_backend(&mut self, node: Key<Node>, kind: Kind) -> Result<Key<Backend>, Unsent> {
         let n = self.nodes.get(node).ok_or(Unsent::Unserved)?;
-        let key = n.shared[kind.index()];
+        let key = n.shared_of(kind);
         if let Some(b) = self.backends.get(key) {
             return if b.window.end() < MOST_WINDOW { Ok(key) } else { Err(Unsent::Full) };
         }
@@ -246,6 +246,9 @@ impl Engine {
         }
         if n.pause(self.now).is_some() {
             return Err(Unsent::Paused);
+        }
+        if kind.db != 0 {
+            self.admit_database(node)?;
         }
         Ok(self.open_backend(node, kind))
     }
@@ -260,8 +263,10 @@ impl Engine {
             b.timer = timer;
         }
         if let Some(n) = self.nodes.get_mut(node) {
-            if !kind.dedicated {
-                n.shared[kind.index()] = key;
+            match (kind.dedicated, kind.db) {
+                (true, _) => {}
+                (_, 0) => n.shared[kind.index()] = key,
+                _ => n.others.push((kind, key)),
             }
             self.effects.push(Effect::Connect(key, n.addr));
         }
@@ -275,7 +280,7 @@ impl Engine {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
             && command.flags.has(Flags::READONLY);
-        Kind { resp3: c.resp3, replica, ..Kind::default() }
+        Kind { resp3: c.resp3, replica, db: c.db, ..Kind::default() }
     }
 
     /// Nobody serves the slot of a part.

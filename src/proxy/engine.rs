@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::across::{Ask, Question};
 use super::backend::{Backend, State};
 use super::client::{Active, Client};
+use super::databases::Missing;
 use super::fan::Gather;
 use super::foreign::{Catalog, Lookup};
 use super::info::{ErrorCounts, Host};
@@ -170,6 +171,7 @@ pub struct Engine {
     pub(super) host: Host,
     pub(super) catalog: Catalog,
     pub(super) refusals: Refusals,
+    pub(super) missing_database: Option<Missing>,
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
     pub(super) timers: Wheel<Alarm>,
@@ -221,6 +223,7 @@ impl Engine {
             host: Host::default(),
             catalog: Catalog::default(),
             refusals,
+            missing_database: None,
             scripts: Scripts::default(),
             hub: Hub::default(),
             timers: Wheel::new(now),

@@ -63,7 +63,7 @@ pub fn not_behind_watch(out: &mut Vec<u8>, command: &'static Command) {
     say(
         out,
         format_args!(
-            "ERR '{name}' is not supported inside MULTI with watched keys: it concerns more than one node"
+            "ERR '{name}' is not supported inside MULTI with watched keys: it would part the transaction"
         ),
     );
 }

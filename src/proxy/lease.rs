@@ -145,7 +145,7 @@ impl Engine {
         frame: &[u8],
     ) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let kind = Kind { resp3: c.resp3, dedicated: true, ..Kind::default() };
+        let kind = Kind { resp3: c.resp3, dedicated: true, db: c.db, ..Kind::default() };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(frame.len() as u32);
         c.barrier = true;
@@ -353,9 +353,20 @@ impl Engine {
         if n.circuit.is_open() {
             return Err(Unsent::Hopeless(node));
         }
-        let fits = |k: &Key<Backend>| self.backends.get(*k).is_some_and(|b| b.kind == kind && !b.retired);
-        if let Some(i) = n.idle.iter().rposition(fits) {
+        let in_db = |db| Kind { db, ..kind };
+        let fits = |b: &Backend| in_db(b.kind.db) == b.kind && !b.retired;
+        let place =
+            |k: &Key<Backend>| self.backends.get(*k).filter(|b| fits(b)).map(|b| b.kind.db == kind.db);
+        let last = |same| n.idle.iter().rposition(|k| place(k) == Some(same));
+        if let Some(i) = last(true) {
             return Ok(n.idle.swap_remove(i));
+        }
+        // One that is not connected yet has its greeting to come.
+        let ready = |i: &usize| self.backends.get(n.idle[*i]).is_some_and(|b| b.state == State::Ready);
+        if let Some(i) = last(false).filter(ready) {
+            let key = n.idle.swap_remove(i);
+            self.switch_database(key, kind.db);
+            return Ok(key);
         }
         if n.pause(self.now).is_some() {
             return Err(Unsent::Paused);

@@ -70,7 +70,7 @@ impl Engine {
         b.timer = Key::NONE;
         let connects = b.state != State::Ready;
         if b.fifo.is_empty() {
-            return;
+            return self.idle_backend_alarm(key);
         }
         let (since, patience) = match connects {
             true => (b.born, self.config.connect_timeout),
@@ -177,9 +177,11 @@ impl Engine {
         }
         let mut text = Vec::new();
         match loss {
-            Loss::Rejected(_, answer) if redirect::verdict(answer) == Verdict::Reply => {
-                errors::misconfigured(&mut text, node, answer);
-            }
+            Loss::Rejected(greeting, answer) if redirect::verdict(answer) == Verdict::Reply => match greeting
+            {
+                Greeting::Select => text.extend_from_slice(answer),
+                _ => errors::misconfigured(&mut text, node, answer),
+            },
             // Not executed, and nobody watches any more.
             _ if part.block && part.kind.dedicated && again => return self.answer_null_array(&part),
             // What a command does that the table does not know is unknown, too.
@@ -207,6 +209,13 @@ impl Engine {
     fn node_lost(&mut self, node: Key<Node>, b: &Backend, loss: &Loss) -> String {
         let Some(n) = self.nodes.get_mut(node) else { return String::new() };
         let (name, addr, again) = (n.name.clone(), n.addr, n.is_failing());
+        if let Loss::Rejected(Greeting::Select, answer) = loss {
+            // The node is well; a client has asked for a database that is not there.
+            if redirect::verdict(answer) == Verdict::Reply {
+                self.no_database(b.kind.db, answer);
+            }
+            return name;
+        }
         if b.state != State::Ready {
             n.failed(self.now, &mut self.random);
             self.nodes.distrust(node);

@@ -31,6 +31,7 @@ mod blocking;
 mod circuit;
 mod client;
 mod cluster_view;
+mod databases;
 mod deliver;
 mod dispatch;
 mod engine;

@@ -125,13 +125,14 @@ impl Engine {
             self.hold(key);
             return Step::Wait;
         }
-        let (peer, monitor) = self.clients.get(key).map_or((None, false), |c| (Some(c.peer), c.monitor));
+        let (origin, monitor) =
+            self.clients.get(key).map_or((None, false), |c| (Some((c.db, c.peer)), c.monitor));
         if monitor && is_about_data(command) {
             return self.refuse(key, |out| out.extend_from_slice(NO_DATA));
         }
         let step = self.queue_or_carry_out(key, command, args);
-        if let (Step::Taken, Some(peer), true) = (step, peer, self.watchers.any() && is_shown(command)) {
-            self.show(peer, command, args);
+        if let (Step::Taken, Some(origin), true) = (step, origin, self.watchers.any() && is_shown(command)) {
+            self.show(origin, command, args);
         }
         step
     }
@@ -144,9 +145,9 @@ impl Engine {
         }
     }
 
-    fn show(&mut self, peer: SocketAddr, command: &Command, args: &Args<'_>) {
+    fn show(&mut self, origin: (u16, SocketAddr), command: &Command, args: &Args<'_>) {
         let mut line = Vec::new();
-        write_line(&mut line, self.host.wall_us.saturating_add(self.now.as_micros()), peer, command, args);
+        write_line(&mut line, self.host.wall_us.saturating_add(self.now.as_micros()), origin, command, args);
         self.watched(&line);
         if !self.watchers.workers.is_empty() {
             self.watchers.lines.extend_from_slice(&line);
@@ -206,8 +207,14 @@ fn is_shown(command: &Command) -> bool {
 }
 
 /// `+1700000000.123456 [0 127.0.0.1:50000] "GET" "k"`.
-fn write_line(out: &mut Vec<u8>, wall_us: u64, peer: SocketAddr, command: &Command, args: &Args<'_>) {
-    say(out, format_args!("+{}.{:06} [0 {peer}]", wall_us / 1_000_000, wall_us % 1_000_000));
+fn write_line(
+    out: &mut Vec<u8>,
+    wall_us: u64,
+    (db, peer): (u16, SocketAddr),
+    command: &Command,
+    args: &Args<'_>,
+) {
+    say(out, format_args!("+{}.{:06} [{db} {peer}]", wall_us / 1_000_000, wall_us % 1_000_000));
     let secret_from = match command.name {
         "auth" => 1,
         "hello" => args.iter().position(|a| a.eq_ignore_ascii_case(b"auth")).map_or(usize::MAX, |at| at + 1),

@@ -120,10 +120,13 @@ impl Engine {
 
     /// A command for the proxy itself, or for many nodes.
     fn queue_own(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
-        let watches = self.clients.get(key).is_some_and(|c| c.lease.is_some());
+        let Some(c) = self.clients.get(key) else { return Step::Taken };
+        let watches = c.lease.is_some();
+        let stays = row.name == "select" && args.get(1) == Some(c.db.to_string().as_bytes());
         let splits = match play::place(row) {
             Some(Place::Anywhere) => false,
             Some(Place::Between) if !watches => true,
+            Some(Place::Between) if stays => false,
             Some(Place::Between) => {
                 return self.refuse_in_multi(key, |out| errors::not_behind_watch(out, row));
             }
@@ -245,7 +248,7 @@ impl Engine {
 
     fn send_block(&mut self, key: Key<Client>, row: &'static Command, multi: &Multi, watched: bool) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
-        let kind = Kind { resp3: c.resp3, dedicated: watched, ..Kind::default() };
+        let kind = Kind { resp3: c.resp3, dedicated: watched, db: c.db, ..Kind::default() };
         let active = c.active.get_or_insert_with(|| self.actives.take());
         let sequence = active.order.admit(multi.bytes.len() as u32);
         c.barrier |= watched;

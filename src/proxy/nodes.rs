@@ -27,6 +27,8 @@ pub struct Node {
     pub name: String,
     /// Shared backends by [`Kind::index`]; [`Key::NONE`] where there is none.
     pub shared: [Key<Backend>; Kind::COUNT],
+    /// Shared backends of other databases than 0.
+    pub others: Vec<(Kind, Key<Backend>)>,
     /// Dedicated backends that are lent to nobody.
     pub idle: Vec<Key<Backend>>,
     /// Whether the present topology lists it.
@@ -50,6 +52,7 @@ impl Node {
             addr,
             name,
             shared,
+            others: Vec::new(),
             idle: Vec::new(),
             listed: false,
             owned: false,
@@ -57,6 +60,15 @@ impl Node {
             closed_until: Time::default(),
             circuit: Circuit::default(),
             probe: Key::NONE,
+        }
+    }
+
+    /// Its shared backend of a kind; [`Key::NONE`] where there is none.
+    #[inline]
+    pub fn shared_of(&self, kind: Kind) -> Key<Backend> {
+        match kind.db {
+            0 => self.shared[kind.index()],
+            _ => self.others.iter().find(|(k, _)| *k == kind).map_or(Key::NONE, |(_, key)| *key),
         }
     }
 
@@ -338,7 +350,9 @@ impl Nodes {
     /// Forgets a node that is not listed and has no backends and no timer any more.
     pub fn forget(&mut self, key: Key<Node>) {
         let idle = |n: &Node| n.idle.is_empty() && n.probe == Key::NONE;
-        let unused = |n: &Node| !n.listed && idle(n) && n.shared.iter().all(|b| *b == Key::NONE);
+        let unused = |n: &Node| {
+            !n.listed && idle(n) && n.others.is_empty() && n.shared.iter().all(|b| *b == Key::NONE)
+        };
         if !self.nodes.get(key).is_some_and(unused) || self.is_primary(key) {
             return;
         }

@@ -40,6 +40,8 @@ pub enum Greeting {
     Auth,
     /// HELLO 3: an error means that the node cannot speak RESP3.
     Hello,
+    /// SELECT: an error means that the node has no such database.
+    Select,
     /// READONLY: an error means that the node is no cluster node.
     ReadOnly,
     /// CLIENT ID: an error means that CLIENT UNBLOCK will not work, and does not matter else.

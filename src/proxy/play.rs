@@ -204,8 +204,8 @@ impl Engine {
         block: &[u8],
         (commands, watched): (usize, bool),
     ) {
-        let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
-        let kind = Kind { resp3, dedicated: watched, ..Kind::default() };
+        let (resp3, db) = self.clients.get(key).map_or((false, 0), |c| (c.resp3, c.db));
+        let kind = Kind { resp3, dedicated: watched, db, ..Kind::default() };
         let gather = self.gather(key, row, block.len(), 1, Work::Block(commands));
         let owner = Owner::Gather(gather, 0);
         let part =

@@ -101,9 +101,9 @@ impl Engine {
             errors::unserved(&mut error, NO_SLOT, self.nodes.known());
             return self.reply(key, &error);
         };
-        let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
+        let (resp3, db) = self.clients.get(key).map_or((false, 0), |c| (c.resp3, c.db));
         // Never a replica: the order of its keys is another one.
-        let walk = Walk::new(row, Kind { resp3, ..Kind::default() }, args, only.is_some());
+        let walk = Walk::new(row, Kind { resp3, db, ..Kind::default() }, args, only.is_some());
         let gather = self.gather(key, row, args.frame().len(), 1, Work::Scan(Box::new(walk)));
         self.ask_shard(gather, slot, node_cursor);
         Step::Taken

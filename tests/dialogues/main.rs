@@ -4,6 +4,7 @@ mod auth;
 mod blocking;
 mod circuits;
 mod clients;
+mod databases;
 mod failures;
 mod limits;
 mod losses;

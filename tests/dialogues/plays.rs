@@ -138,7 +138,7 @@ fn with_watched_keys_the_proxys_own_commands_are_played_and_those_of_many_nodes_
     c.receives(b"+OK\r\n");
     c.sends(script(&[&["MULTI"], &["DBSIZE"], &["EXEC"]])).receives(b"+OK\r\n");
     c.receives(
-        b"-ERR 'dbsize' is not supported inside MULTI with watched keys: it concerns more than one node\r\n",
+        b"-ERR 'dbsize' is not supported inside MULTI with watched keys: it would part the transaction\r\n",
     );
     d.expects(&["UNWATCH"]).replies(b"+OK\r\n");
     c.receives(ABORTED).receives_nothing();

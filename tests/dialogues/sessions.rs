@@ -15,11 +15,12 @@ fn local_answers_keep_their_place_among_replies_of_nodes() {
 }
 
 #[test]
-fn select_knows_one_database() {
+fn select_of_what_no_database_can_be_needs_no_node() {
     let rig = Rig::three();
     let c = rig.client();
     c.sends_cmd(&["SELECT", "0"]).receives(b"+OK\r\n");
-    c.sends_cmd(&["SELECT", "1"]).receives(b"-ERR SELECT is not allowed in cluster mode\r\n");
+    c.sends_cmd(&["SELECT", "4294967296"]);
+    c.receives(b"-ERR value is out of range, value must between -2147483648 and 2147483647\r\n");
     c.sends_cmd(&["SELECT", "x"]).receives(b"-ERR value is not an integer or out of range\r\n");
 }
 

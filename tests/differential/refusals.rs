@@ -8,7 +8,7 @@ use crate::support::Proxy;
 const REFUSED: &[(&str, &str)] = &[
     ("SELECT 1", "SELECT is not allowed in cluster mode"),
     ("SWAPDB 0 1", "not allowed in cluster mode"),
-    ("MOVE k 1", "no other database"),
+    ("MOVE k 1", "MOVE is not allowed in cluster mode"),
     ("COPY {r}a {r}b DB 1", "Copying to another database is not allowed in cluster mode"),
     ("SORT {r}a BY w_*", "denied in cluster mode"),
     ("SORT {r}a GET w_*", "denied in cluster mode"),

@@ -11,6 +11,7 @@ mod clients;
 mod core;
 mod crowd;
 mod crowds;
+mod databases;
 mod errors;
 mod fanout;
 mod flow;

@@ -31,8 +31,13 @@ pub fn binary() -> String {
 impl Server {
     /// A standalone server with further options of its command line.
     pub fn standalone(options: &[&str]) -> Server {
+        Self::standalone_of(&binary(), options)
+    }
+
+    /// As [`Server::standalone`], of another program.
+    pub fn standalone_of(program: &str, options: &[&str]) -> Server {
         let temp = TempDir::new("server");
-        let mut server = Self::start(&binary(), free_port(), temp.path(), options);
+        let mut server = Self::start(program, free_port(), temp.path(), options);
         server._temp = Some(temp);
         server.wait_ready();
         server

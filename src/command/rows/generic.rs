@@ -35,9 +35,7 @@ pub(super) const ROWS: &[Command] = &[
     row("flushdb", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     refused("wait", 3, NO_WAIT),
     refused("waitaof", 4, NO_WAITAOF).with(Flags::BLOCKING).newer(),
-    rw("move", 3, KEY).class(Class::Refused(
-        "MOVE is not available through the proxy: a cluster has no other database to move a key to",
-    )),
+    rw("move", 3, KEY),
     refused("swapdb", 3, "SWAPDB is not available through the proxy: it is not allowed in cluster mode")
         .with(Flags::WRITE),
     rw("migrate", -6, Keys::Migrate).class(Class::Refused(

@@ -102,8 +102,8 @@ impl Engine {
         if is_kill(row) {
             return self.every_node(key, row, merge, args);
         }
-        let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
-        let kind = Kind { resp3, ..Kind::default() };
+        let (resp3, db) = self.clients.get(key).map_or((false, 0), |c| (c.resp3, c.db));
+        let kind = Kind { resp3, db, ..Kind::default() };
         let primary =
             |(slot, _): &(u16, Key<Node>)| Target { slot: *slot, node: Key::NONE, name: String::new(), kind };
         let targets = self.nodes.walk().iter().map(primary).collect();

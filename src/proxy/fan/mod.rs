@@ -50,6 +50,8 @@ pub(in crate::proxy) enum Work {
     Asked(Box<Asked>),
     /// One part at a time, the step of a SCAN.
     Scan(Box<Walk>),
+    /// SELECT of this database, tried at some primary.
+    Select(u16),
     /// So many commands of a transaction that is played.
     Block(usize),
 }
@@ -59,7 +61,7 @@ impl Gather {
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {
             Work::Asked(asked) => asked.target(index),
-            Work::Split(_) | Work::Scan(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) => None,
         }
     }
 
@@ -70,7 +72,7 @@ impl Gather {
                 self.missing = 1;
                 Some(walk)
             }
-            Work::Split(_) | Work::Asked(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Asked(_) | Work::Select(_) | Work::Block(_) => None,
         }
     }
 
@@ -78,7 +80,7 @@ impl Gather {
     fn target_name(&self, index: u16) -> Option<&str> {
         match &self.work {
             Work::Asked(asked) => asked.target_name(index),
-            Work::Split(_) | Work::Scan(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) => None,
         }
     }
 }
@@ -139,6 +141,7 @@ impl Engine {
             Work::Split(splits) => splits.finish(&mut out),
             Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
             Work::Scan(walk) => self.finish_scan(&walk, &mut out),
+            Work::Select(db) => return self.selected(client, sequence, db, reply),
             Work::Block(commands) => return self.block_answered(client, sequence, commands, reply),
         }
         match parent {

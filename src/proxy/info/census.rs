@@ -1,6 +1,6 @@
 //! The INFO of all primaries, as one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::Chosen;
@@ -57,10 +57,17 @@ impl Census {
         Some(all.into_iter().find(|text| *text != usual).unwrap_or(usual).to_owned())
     }
 
-    /// Keys, those that expire, and their mean time to live in milliseconds.
-    pub(super) fn keys(&self) -> Option<(i64, i64, i64)> {
+    /// The databases that have keys on some primary.
+    pub(super) fn databases(&self) -> BTreeSet<u16> {
+        let names = self.nodes.iter().flat_map(|node| node.keys());
+        names.filter_map(|name| name.strip_prefix("db")?.parse().ok()).collect()
+    }
+
+    /// Keys of a database, those that expire, and their mean time to live in milliseconds.
+    pub(super) fn keys(&self, db: u16) -> Option<(i64, i64, i64)> {
+        let db = format!("db{db}");
         self.is_complete().then(|| {
-            let all: Vec<_> = self.nodes.iter().filter_map(|node| keys_of(node.get("db0")?)).collect();
+            let all: Vec<_> = self.nodes.iter().filter_map(|node| keys_of(node.get(&db)?)).collect();
             let (keys, expires) =
                 all.iter().fold((0, 0), |(k, e), (keys, expires, _)| (k + keys, e + expires));
             let lives: i64 = all.iter().map(|(_, expires, ttl)| expires.saturating_mul(*ttl)).sum();
@@ -101,14 +108,15 @@ mod tests {
     fn figures_of_all_primaries_become_one() {
         let c = census(&[
             "# A\r\nused_memory:10\r\nstatus:ok\r\ndb0:keys=3,expires=2,avg_ttl=100\r\n",
-            "used_memory:5\r\nstatus:err\r\ndb0:keys=4,expires=1,avg_ttl=400,subexpiry=0\r\n",
+            "used_memory:5\r\nstatus:err\r\ndb0:keys=4,expires=1,avg_ttl=400,subexpiry=0\r\ndb3:keys=1,expires=0\r\n",
         ]);
         assert_eq!(
             (c.sum("used_memory"), c.max("used_memory"), c.min("used_memory")),
             (Some(15), Some(10), Some(5))
         );
         assert_eq!(c.unlike("status", "ok").as_deref(), Some("err"));
-        assert_eq!(c.keys(), Some((7, 3, 200)));
+        assert_eq!(c.keys(0), Some((7, 3, 200)));
+        assert_eq!((c.keys(3), c.databases()), (Some((1, 0, 0)), [0, 3].into()));
         assert_eq!((c.sum("status"), c.sum("nosuch")), (None, None));
     }
 
@@ -116,12 +124,12 @@ mod tests {
     fn a_primary_that_says_nothing_leaves_the_figures_out() {
         let mut c = census(&["used_memory:10\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n"]);
         c.add(b"-ERR node lost\r\n");
-        assert_eq!((c.sum("used_memory"), c.keys()), (None, None));
-        assert_eq!(Census::new(0, 0, None).keys(), None);
+        assert_eq!((c.sum("used_memory"), c.keys(0)), (None, None));
+        assert_eq!(Census::new(0, 0, None).keys(0), None);
     }
 
     #[test]
     fn empty_nodes_have_no_keys() {
-        assert_eq!(census(&["# Keyspace\r\n", "# Keyspace\r\n"]).keys(), Some((0, 0, 0)));
+        assert_eq!(census(&["# Keyspace\r\n", "# Keyspace\r\n"]).keys(0), Some((0, 0, 0)));
     }
 }

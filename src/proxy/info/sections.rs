@@ -172,8 +172,10 @@ pub(super) fn cluster(_: &Engine, _: &Facts<'_>, out: &mut String) {
 }
 
 pub(super) fn keyspace(_: &Engine, facts: &Facts<'_>, out: &mut String) {
-    if let Some((keys @ 1.., expires, ttl)) = facts.census.keys() {
-        line(out, "db0", format_args!("keys={keys},expires={expires},avg_ttl={ttl}"));
+    for db in facts.census.databases() {
+        if let Some((keys @ 1.., expires, ttl)) = facts.census.keys(db) {
+            line(out, &format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={ttl}"));
+        }
     }
 }
 

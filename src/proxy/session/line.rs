@@ -31,7 +31,7 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={} psub={} ssub={} multi={multi} qbuf=0 \
+        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={fixed} oll={} omem={listed} tot-mem={memory} events={} \
          cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
@@ -40,6 +40,7 @@ pub(super) fn line(c: &Client, now: Time) -> Vec<u8> {
         c.descriptor,
         label(|l| &l.name),
         flags(c),
+        c.db,
         subscribed(Scope::Channel),
         subscribed(Scope::Pattern),
         subscribed(Scope::Shard),

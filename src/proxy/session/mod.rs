@@ -58,16 +58,6 @@ impl Engine {
         }
     }
 
-    fn select(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
-        match number(args.get(1).unwrap_or_default()).map(i32::try_from) {
-            Some(Ok(0)) => self.reply(key, OK),
-            Some(Ok(_)) => {
-                self.refuse(key, |out| out.extend_from_slice(b"ERR SELECT is not allowed in cluster mode"))
-            }
-            _ => self.refuse(key, |out| out.extend_from_slice(NOT_AN_INTEGER)),
-        }
-    }
-
     /// ROLE: a primary without replicas.
     fn role(&mut self, key: Key<Client>) -> Step {
         self.reply(key, b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")
@@ -86,6 +76,7 @@ impl Engine {
             return Step::Wait;
         }
         self.leave_transaction(key);
+        self.set_database(key, 0);
         self.leave_all(key);
         let stranger = !self.config.password.is_empty();
         self.unmonitor(key);
