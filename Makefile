@@ -2,7 +2,7 @@
 
 BINARY := redis-cluster-proxy
 PORT ?= 8088
-SEEDS ?= 200
+SEEDS ?= 500
 SECONDS ?= 60
 COMMANDS ?= 20000
 
@@ -68,7 +68,7 @@ test-units: ## unit, property, tidy and doc tests
 	cargo test --lib --bins $(addprefix --test ,$(OTHERS))
 	cargo test --doc
 
-sim: ## the seeded simulation (SEEDS=200)
+sim: ## the seeded simulation (SEEDS=500)
 	@echo "== simulation, $(SEEDS) seeds"
 	SIM_SEEDS=$(SEEDS) cargo test --test simulation
 

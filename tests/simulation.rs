@@ -1,5 +1,6 @@
 //! A seeded simulation of the engine: virtual clock, virtual network, fake clients, a fake cluster that fails in many
-//! ways, and a judge who knows what each request may be answered and how often each write may have been executed.
+//! ways, and a judge who knows what each request may be answered, how often each write may have been executed, where each
+//! element of a list is, what a transaction has seen, and who must get which message.
 //!
 //! `SIM_SEEDS=n` runs n seeds, `SIM_FIRST=x` begins with seed x, `SIM_SEED=x` runs that one and prints its transcript.
 
@@ -21,10 +22,18 @@ mod mix;
 mod node;
 #[path = "simulation/oracle.rs"]
 mod oracle;
+#[path = "simulation/outages.rs"]
+mod outages;
 #[path = "simulation/stream.rs"]
 mod stream;
+#[path = "simulation/topics.rs"]
+mod topics;
 #[path = "simulation/totals.rs"]
 mod totals;
+#[path = "simulation/transactions.rs"]
+mod transactions;
+#[path = "simulation/waits.rs"]
+mod waits;
 #[path = "simulation/wire.rs"]
 mod wire;
 #[path = "simulation/world.rs"]
@@ -36,7 +45,7 @@ use totals::Totals;
 use world::World;
 
 /// Seeds without `SIM_SEEDS`.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 500;
 
 /// Failed seeds shown, at most.
 const MOST_SHOWN: usize = 30;

@@ -278,8 +278,10 @@ impl Engine {
     #[inline]
     pub(super) fn kind_for(&self, key: Key<Client>, command: &Command) -> Kind {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
+        // What a client reads while it watches decides what it writes, so it must not be old.
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
-            && command.flags.has(Flags::READONLY);
+            && command.flags.has(Flags::READONLY)
+            && c.lease.is_none();
         Kind { resp3: c.resp3, replica, db: c.db, ..Kind::default() }
     }
 

@@ -195,3 +195,22 @@ fn a_resp3_client_reads_replicas_in_resp3() {
     r.replies(b"%1\r\n+proto\r\n:3\r\n+OK\r\n+OK\r\n").expects(&["GET", "b"]).replies(b"_\r\n");
     c.receives(b"_\r\n");
 }
+
+/// A replica may be behind what WATCH has seen: what is read there would be written back over newer data.
+#[test]
+fn what_is_read_between_watch_and_exec_comes_from_the_primary() {
+    let rig = with_one_replica();
+    let c = rig.client();
+    c.sends_cmd(&["WATCH", "b"]);
+    rig.node(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$1\r\n7\r\n");
+    c.receives(b"$1\r\n7\r\n").sends_cmd(&["MGET", "b", "{b}2"]);
+    rig.node(A).expects(&["MGET", "b", "{b}2"]).replies(b"*2\r\n$1\r\n7\r\n$-1\r\n");
+    c.receives(b"*2\r\n$1\r\n7\r\n$-1\r\n").sends_cmd(&["UNWATCH"]).receives(b"+OK\r\n");
+    rig.node(A).behind(1).expects(&["UNWATCH"]).replies(b"+OK\r\n");
+    assert_eq!(rig.connects(R1), 0);
+    c.sends_cmd(&["GET", "b"]);
+    rig.replica(R1).expects(&["GET", "b"]).replies(b"$1\r\n7\r\n");
+    c.receives(b"$1\r\n7\r\n");
+}

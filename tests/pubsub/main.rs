@@ -314,6 +314,25 @@ fn keyspace_events_follow_the_primaries() {
 }
 
 #[test]
+fn a_message_that_the_next_main_node_brings_late_is_not_passed_on_twice() {
+    let mut rig = rig();
+    let c = rig.subscriber("PSUBSCRIBE *");
+    rig.got(c);
+    let brings = |rig: &mut Rig, node: usize| {
+        rig.message(node, "pmessage * news x");
+        !rig.got(c).is_empty()
+    };
+    let main = (0..NODES).find(|n| brings(&mut rig, *n)).expect("a main node");
+    rig.kill(main);
+    rig.wait(Duration::from_millis(50));
+    // The others stood still when the message came, and say it now, before they read on.
+    let others: Vec<usize> = (0..NODES).filter(|n| *n != main).collect();
+    assert!(!others.iter().any(|n| brings(&mut rig, *n)));
+    rig.confirm_all();
+    assert_eq!(others.iter().filter(|n| brings(&mut rig, **n)).count(), 1);
+}
+
+#[test]
 fn a_primary_that_cannot_be_reached_does_not_keep_others_from_being_heard() {
     let mut rig = rig();
     rig.kill(1);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::history::Kind;
 use super::oracle::{Fate, Op, What};
 use super::stream::{End, Item};
+use super::topics::Inbox;
 use super::wire::{self, Value};
 use super::world::{Dir, Event, World};
 
@@ -27,11 +28,28 @@ pub struct FakeClient {
     pub left: usize,
     pub sent: VecDeque<Op>,
     pub slow: bool,
-    next_no: u32,
-    resp3: bool,
+    pub next_no: u32,
+    pub resp3: bool,
+    /// As of the replies that have come; `resp3` is as of the requests that were sent.
+    pub speaks3: bool,
     replica: bool,
     authed: bool,
     reading: bool,
+    /// Neither reads nor says anything any more, and does not close either.
+    dead: bool,
+    /// Will say nothing more, and has said so.
+    hung_up: bool,
+    /// A transaction that began with WATCH, and its hash tag.
+    pub watching: Option<(usize, usize)>,
+    pub inbox: Inbox,
+    /// Its id, once it has asked.
+    pub id: Option<i64>,
+    /// CLIENT UNBLOCKs of it that are under way, and when the last one was answered.
+    pub wakers: usize,
+    pub woken_at: u64,
+    /// How often it was told that it was unblocked, and how often somebody was told that it would be.
+    pub woken: usize,
+    pub told_woken: usize,
 }
 
 impl FakeClient {
@@ -60,6 +78,16 @@ impl World {
             replica: self.mix.replicas_read(),
             authed: self.mix.config.password.is_empty(),
             reading: false,
+            speaks3: false,
+            dead: false,
+            hung_up: false,
+            watching: None,
+            inbox: Inbox::default(),
+            id: None,
+            wakers: 0,
+            woken_at: 0,
+            woken: 0,
+            told_woken: 0,
         });
         self.plan(1, Event::Act(number));
     }
@@ -80,7 +108,7 @@ impl World {
         self.clients[client].left -= count;
         let mut said = Vec::new();
         for _ in 0..count {
-            said.push(self.compose(client));
+            said.extend(self.compose(client));
         }
         if self.dice.chance(self.mix.rude) && !self.healed {
             return self.leave_in_the_middle(client, said);
@@ -109,20 +137,20 @@ impl World {
     fn say_goodbye(&mut self, client: usize) {
         match self.dice.below(4) {
             0 => {
-                let quit = self.op(client, What::Exactly(Value::Simple(b"OK".to_vec())), &[]);
+                let quit = self.op(client, What::Quit, &[]);
                 let mut said = vec![(quit, wire::command(&["QUIT"]))];
                 self.clients[client].state = State::Leaving;
                 self.speak(client, std::mem::take(&mut said));
                 if self.dice.coin() {
                     // Ignored, as it stands behind QUIT.
-                    let (op, text) = self.compose(client);
-                    self.oracle.settle(&op, Fate::Refused);
-                    self.send(self.clients[client].conn, Dir::Up, Item::Data(text), self.now);
+                    for (op, text) in self.compose(client) {
+                        self.oracle.settle(&op, Fate::Refused);
+                        self.send(self.clients[client].conn, Dir::Up, Item::Data(text), self.now);
+                    }
                 }
             }
             1 => {
-                self.clients[client].state = State::Leaving;
-                self.send(self.clients[client].conn, Dir::Up, Item::Fin, self.now);
+                self.hang_up(client);
             }
             2 if self.clients[client].sent.is_empty() => self.vanish(client),
             _ => self.clients[client].state = State::Resting,
@@ -132,19 +160,29 @@ impl World {
     /// Cuts the last request short, then closes or resets the connection.
     fn leave_in_the_middle(&mut self, client: usize, mut said: Vec<Said>) {
         let conn = self.clients[client].conn;
-        let (op, mut text) = said.pop().unwrap_or_else(|| self.compose(client));
+        let (op, mut text) = said.pop().unwrap_or_else(|| self.single(client));
         text.truncate(self.dice.below(text.len()));
         self.oracle.settle(&op, Fate::Refused);
         self.speak(client, said);
         self.send(conn, Dir::Up, Item::Data(text), self.now);
-        if self.dice.coin() {
+        if self.dice.chance(300) {
+            // Its host has gone, and nobody will ever say so.
+            self.note(format_args!("client {client} falls silent"));
+            self.clients[client].dead = true;
+            self.gone(client);
+        } else if self.dice.coin() {
             self.note(format_args!("client {client} half-closes"));
-            self.clients[client].state = State::Leaving;
-            self.send(conn, Dir::Up, Item::Fin, self.now);
+            self.hang_up(client);
         } else {
             self.vanish(client);
         }
         self.plan_between(1000, 100_000, Event::NewClient);
+    }
+
+    fn hang_up(&mut self, client: usize) {
+        self.clients[client].state = State::Leaving;
+        self.clients[client].hung_up = true;
+        self.send(self.clients[client].conn, Dir::Up, Item::Fin, self.now);
     }
 
     fn vanish(&mut self, client: usize) {
@@ -163,6 +201,9 @@ impl World {
     /// Bytes, or the end, have arrived at a client.
     pub fn client_input(&mut self, client: usize) {
         let c = &mut self.clients[client];
+        if c.dead {
+            return;
+        }
         if c.slow {
             if !c.reading {
                 c.reading = true;
@@ -206,15 +247,47 @@ impl World {
     }
 
     fn client_reply(&mut self, client: usize, reply: &Value) {
+        if self.topic_frame(client, reply) {
+            return;
+        }
         self.totals.replies += 1;
         let Some(op) = self.clients[client].sent.pop_front() else {
             panic!("client {client} got a reply that it did not ask for: {reply:?}");
         };
         let short = |v: &Value| format!("{v:?}").chars().take(150).collect::<String>();
         self.note(format_args!("client {client}: {}. -> {}", op.no, short(reply)));
-        if let Err(why) = self.oracle.reply(&op, reply) {
+        if let Err(why) = self.judge(&op, reply) {
             panic!("client {client}, request {}: {:?} was answered {}: {why}", op.no, op.what, short(reply));
         }
+    }
+
+    fn judge(&mut self, op: &Op, reply: &Value) -> Result<(), String> {
+        let may_now = matches!(
+            op.what,
+            What::SubscriberPing(_) | What::Subscribe(..) | What::Unsubscribe(..) | What::Quit
+        ) || op.what == What::Fails("ERR Protocol error");
+        if self.is_restricted(op.client) && !may_now {
+            self.oracle.settle(op, Fate::Refused);
+            let refused = reply.error().is_some_and(|e| e.starts_with("ERR Can't execute "));
+            return if refused { Ok(()) } else { Err("a subscriber may not say that".into()) };
+        }
+        self.judge_wait(op, reply)?;
+        self.judge_transaction(op, reply)?;
+        self.judge_topic(op, reply)?;
+        self.oracle.reply(op, reply)?;
+        let c = &mut self.clients[op.client];
+        match (&op.what, reply) {
+            (What::Hello, _) => c.speaks3 = op.resp3,
+            (What::ClientId, Value::Int(id)) => c.id = Some(*id),
+            (What::Unblock { whom, error }, reply) => {
+                let whom = &mut self.clients[*whom];
+                whom.wakers -= 1;
+                whom.woken_at = self.now;
+                whom.told_woken += usize::from(*error && *reply == Value::Int(1));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The proxy has closed the connection.
@@ -224,8 +297,10 @@ impl World {
         let limit = self.engine.counters().output_limit_closes > 0;
         let idle = !self.mix.config.client_idle_timeout.is_zero();
         let allowed = match c.state {
+            // As a server, which does not wait for somebody who waits for nothing any more.
+            State::Leaving if c.hung_up && c.sent.front().is_some_and(Op::waits) => true,
             State::Leaving => all || limit || self.draining || idle && c.slow,
-            _ => limit || self.draining || idle && (all || c.slow),
+            _ => limit || self.draining || idle && (all || c.slow) && (c.inbox.topics.is_empty() || c.slow),
         };
         assert!(
             allowed,
@@ -241,7 +316,7 @@ impl World {
         self.gone(client);
     }
 
-    fn op(&mut self, client: usize, what: What, keys: &[usize]) -> Op {
+    pub fn op(&mut self, client: usize, what: What, keys: &[usize]) -> Op {
         let c = &mut self.clients[client];
         let no = c.next_no;
         c.next_no += 1;
@@ -257,16 +332,38 @@ impl World {
         (self.op(client, What::Fails("ERR Protocol error"), &[]), text)
     }
 
-    fn compose(&mut self, client: usize) -> Said {
-        if !self.clients[client].authed {
-            return self.introduce(client);
+    /// The next request, or several that belong together.
+    fn compose(&mut self, client: usize) -> Vec<Said> {
+        let c = &mut self.clients[client];
+        if !c.authed {
+            return vec![self.introduce(client)];
         }
-        match self.dice.below(100) {
+        if !c.resp3 && !c.inbox.wanted.is_empty() {
+            return vec![self.compose_subscriber(client)];
+        }
+        if let Some((txn, tag)) = c.watching.take_if(|_| self.dice.coin()) {
+            return self.finish_transaction(client, txn, tag);
+        }
+        let busy = self.clients[client].watching.is_some();
+        if !busy && self.dice.chance(self.mix.transactions) {
+            return self.compose_transaction(client);
+        }
+        if !busy && self.dice.chance(self.mix.waits) {
+            return vec![match self.dice.chance(self.mix.unblocks) {
+                true => self.compose_unblock(client),
+                false => self.compose_wait(client),
+            }];
+        }
+        // In RESP2 a subscriber could not end its transaction.
+        if !busy && self.dice.chance(self.mix.topics) {
+            return vec![self.compose_topic(client)];
+        }
+        vec![match self.dice.below(100) {
             0..=9 => self.local(client),
             10..=11 => self.refused(client),
             12..=59 => self.single(client),
             _ => self.several(client),
-        }
+        }]
     }
 
     /// AUTH, or something that needs it.
@@ -298,7 +395,7 @@ impl World {
             0 => (self.op(client, exactly("PONG"), &[]), b"PING\r\n".to_vec()),
             1 => (self.op(client, bulk, &[]), wire::command(&["PING", &mark])),
             2 => (self.op(client, exactly("OK"), &[]), wire::command(&["select", "0"])),
-            3 if self.dice.chance(self.mix.resp3) => {
+            3 if self.dice.chance(self.mix.resp3) && self.clients[client].inbox.wanted.is_empty() => {
                 self.clients[client].resp3 ^= true;
                 let version = if self.clients[client].resp3 { "3" } else { "2" };
                 (self.op(client, What::Hello, &[]), wire::command(&["HELLO", version]))
@@ -329,21 +426,24 @@ impl World {
         }
     }
 
-    fn key(&mut self, kind: Option<Kind>) -> usize {
+    /// A key of this kind, or of any kind that is a string; of the pinned hash tag, if there is one.
+    pub fn key(&mut self, kind: Option<Kind>) -> usize {
         loop {
             let key = self.dice.below(self.oracle.keys.len());
-            if kind.is_none_or(|k| k == self.oracle.keys[key].kind) {
+            let k = &self.oracle.keys[key];
+            let here = self.pinned.is_none_or(|tag| tag == k.tag);
+            if here && kind.map_or(k.kind.is_string(), |kind| kind == k.kind) {
                 return key;
             }
         }
     }
 
-    fn name(&self, key: usize) -> String {
+    pub fn name(&self, key: usize) -> String {
         self.oracle.keys[key].name.clone()
     }
 
     /// A command with one key.
-    fn single(&mut self, client: usize) -> Said {
+    pub fn single(&mut self, client: usize) -> Said {
         match self.dice.below(12) {
             0..=2 => self.writing(client, "SET", Kind::Register, What::Set),
             3 => self.writing(client, "GETSET", Kind::Register, What::GetSet),
@@ -388,7 +488,7 @@ impl World {
     }
 
     /// A command with several keys, of one slot or of many.
-    fn several(&mut self, client: usize) -> Said {
+    pub fn several(&mut self, client: usize) -> Said {
         let count = self.dice.between(1, 8);
         let same_slot = self.dice.coin();
         let registers = self.dice.below(3);
@@ -402,7 +502,7 @@ impl World {
                 keys.push(key);
             }
         }
-        if self.mix.gentle {
+        if self.mix.slow_moves {
             // A slot may be torn between two nodes for longer than a command with several keys of it waits.
             let mut tags = BTreeSet::new();
             keys.retain(|k| tags.insert(self.oracle.keys[*k].tag));
@@ -447,7 +547,7 @@ impl World {
         tags.sort_unstable();
         tags.dedup();
         let mut marks = Vec::new();
-        if self.dice.coin() && !self.mix.gentle {
+        if self.dice.coin() && !self.mix.slow_moves {
             for tag in tags {
                 let mark = self.oracle.token(client, no, None);
                 args.push(format!("{{h{tag}}}x{mark}"));

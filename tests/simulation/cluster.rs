@@ -19,6 +19,10 @@ pub struct FakeNode {
     /// Connects are neither accepted nor refused.
     pub silent: bool,
     pub rejects_auth: bool,
+    /// How long it takes to answer, at most, beyond the usual; microseconds.
+    pub slow_us: u64,
+    /// Messages that came while it stood still.
+    pub backlog: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -172,6 +176,8 @@ fn new_node(number: usize, shard: usize) -> FakeNode {
         loading: false,
         silent: false,
         rejects_auth: false,
+        slow_us: 0,
+        backlog: Vec::new(),
     }
 }
 

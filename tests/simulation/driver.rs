@@ -41,6 +41,10 @@ pub struct Conn {
     pub paused: bool,
     pub readable: bool,
     pub session: Session,
+    /// Something has happened to it after which what is under way may be lost.
+    pub disturbed: bool,
+    /// The host at the other end has gone without a word.
+    pub silent: bool,
 }
 
 impl Conn {
@@ -82,6 +86,8 @@ impl World {
             paused: false,
             readable: false,
             session: Session::default(),
+            disturbed: false,
+            silent: false,
         });
         self.conns.len() - 1
     }
@@ -339,13 +345,14 @@ impl World {
     fn check_caps(&self) {
         let held = self.engine.holdings();
         let config = &self.mix.config;
-        // One for each backend; idle and parked parts of each client; the probe of each node; the drain timeout.
-        let timers = held.backends + 2 * held.clients + held.nodes + 1;
+        // One for each backend; idle, parked parts and a hang-up of each client; the probe of each node; questions; topics;
+        // listeners; the drain timeout.
+        let timers = held.backends + 3 * held.clients + held.nodes + held.asks + 3;
         assert!(held.timers <= timers, "timers for nothing: {held:?}");
         // What comes last may be one merged reply, or a run of them out of one read.
         let last = (8 * self.totals.largest_reply).max(65_536) + 1000;
         assert!(
-            held.largest_backlog <= config.client_output_limit + last,
+            held.largest_backlog <= config.client_output_limit.max(config.pubsub_output_limit) + last,
             "{} bytes of replies wait for one client",
             held.largest_backlog
         );

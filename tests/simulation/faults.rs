@@ -35,6 +35,11 @@ impl World {
                 self.plan_between(100, 50_000, Event::Publish(map));
             }
             Event::Publish(map) => self.publish(map),
+            Event::TimeOut(serial) => self.time_out(serial),
+            Event::Feed => self.feed(),
+            Event::Bus(node, message) => self.bus_arrived(node, message),
+            Event::Keepalive(node) => self.keepalive(node),
+            Event::Quick(node) => self.cluster.nodes[node].slow_us = 0,
             other => unreachable!("{other:?}"),
         }
     }
@@ -44,6 +49,8 @@ impl World {
         for tag in self.cluster.returned() {
             self.oracle.disorder(tag, self.now);
         }
+        self.release_blocked();
+        self.release_subscribers();
     }
 
     /// The engine believes that the topology has changed.
@@ -63,7 +70,7 @@ impl World {
         let mix = &self.mix;
         let gentle = mix.gentle;
         let (stalls, failovers, migrations, sick) = (mix.stalls, mix.failovers, mix.migrations, mix.sick > 0);
-        match self.dice.below(10) {
+        match self.dice.below(14) {
             0 if failovers && !gentle => self.kill(node),
             1 if failovers && !gentle => self.kill(self.cluster.shards[shard].primary),
             2 if failovers => self.promote(shard),
@@ -88,6 +95,9 @@ impl World {
                 self.cluster.nodes[node].rejects_auth = true;
                 self.plan_between(10_000, 500_000, Event::Audible(node));
             }
+            10 if failovers && !gentle => self.outage(node),
+            11 if stalls => self.slow_down(node),
+            12 if !gentle && self.mix.connect_faults > 0 => self.publish_the_past(),
             n if !gentle => self.touch_a_conn(n),
             _ => {}
         }
@@ -102,28 +112,33 @@ impl World {
         }
         let conn = *self.dice.pick(&conns);
         self.note(format_args!("conn {conn} is touched"));
-        match how % 3 {
+        match how % 4 {
             0 if self.mix.sick > 0 => self.surplus(conn),
             1 => self.break_conn(conn, false),
+            2 => self.conns[conn].up.trickles = true,
             _ => self.break_conn(conn, true),
         }
     }
 
-    fn node_conns(&self, node: usize) -> Vec<usize> {
+    pub fn node_conns(&self, node: usize) -> Vec<usize> {
         let of = |i: &usize| self.conns[*i].peer == Peer::Node(node);
         (0..self.conns.len()).filter(of).collect()
     }
 
-    fn kill(&mut self, node: usize) {
+    pub fn kill(&mut self, node: usize) {
         if !self.cluster.nodes[node].up {
             return;
         }
         self.note(format_args!("node {node} dies"));
         self.cluster.nodes[node].up = false;
-        let reset = self.dice.chance(700);
-        for conn in self.node_conns(node) {
-            if self.conns[conn].peer_open {
-                self.break_conn(conn, reset);
+        if self.mix.stalls && self.dice.chance(250) {
+            self.vanish_node(node);
+        } else {
+            let reset = self.dice.chance(700);
+            for conn in self.node_conns(node) {
+                if self.conns[conn].peer_open {
+                    self.break_conn(conn, reset);
+                }
             }
         }
         self.plan_between(20_000, 1_500_000, Event::Restart(node));
@@ -176,6 +191,11 @@ impl World {
     fn resume(&mut self, node: usize) {
         self.note(format_args!("node {node} goes on"));
         self.cluster.nodes[node].stalled = false;
+        for message in std::mem::take(&mut self.cluster.nodes[node].backlog) {
+            self.bus_arrived(node, message);
+        }
+        self.release_blocked();
+        self.release_subscribers();
         for conn in self.node_conns(node) {
             self.peer_input(conn);
         }
@@ -200,7 +220,7 @@ impl World {
         match rest.next() {
             Some(key) => {
                 moving.moved.insert(key);
-                let longest = if self.mix.gentle { 3_000_000 } else { 60_000 };
+                let longest = if self.mix.slow_moves { 3_000_000 } else { 60_000 };
                 self.plan_between(100, longest, Event::Migrate(tag));
             }
             None => {
@@ -223,6 +243,7 @@ impl World {
         for node in 0..self.cluster.nodes.len() {
             let n = &mut self.cluster.nodes[node];
             (n.up, n.loading, n.silent, n.rejects_auth) = (true, false, false, false);
+            n.slow_us = 0;
             if n.stalled {
                 self.resume(node);
             }
@@ -240,6 +261,7 @@ impl World {
             }
         }
         self.owners_changed();
+        self.plan(100_000, Event::Feed);
         // The topology thread asks from time to time anyway.
         self.plan(100_000, Event::Ask);
     }

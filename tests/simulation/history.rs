@@ -1,7 +1,7 @@
 //! What was written to each key, in the order in which nodes executed it: the data of the cluster and the judge of what
 //! clients read, in one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::wire::Value;
 
@@ -14,6 +14,16 @@ pub enum Kind {
     Log,
     /// INCR only.
     Counter,
+    /// RPUSH, and whatever takes or moves elements: holds tokens.
+    List,
+    /// XADD only: each entry is a token.
+    Stream,
+}
+
+impl Kind {
+    pub fn is_string(self) -> bool {
+        !matches!(self, Kind::List | Kind::Stream)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +40,10 @@ pub struct History {
     pub kind: Kind,
     pub tag: usize,
     pub entries: Vec<Entry>,
+    /// Of a list: what is in it now.
+    pub list: VecDeque<u32>,
+    /// How often it was changed.
+    pub version: usize,
     /// Whoever reads from a primary sees at least this state: some client was told so.
     pub floor: usize,
     /// Of a log: its text, and the length of it in each state.
@@ -50,6 +64,8 @@ impl History {
             kind,
             tag,
             entries: Vec::new(),
+            list: VecDeque::new(),
+            version: 0,
             floor: 0,
             text: Vec::new(),
             lens: vec![0],
@@ -64,10 +80,17 @@ impl History {
     }
 
     pub fn exists(&self) -> bool {
+        if self.kind == Kind::List {
+            return !self.list.is_empty();
+        }
         self.entries.last().is_some_and(|e| *e != Entry::Deleted)
     }
 
     pub fn push(&mut self, entry: Entry) {
+        self.version += 1;
+        if let (Kind::List, Entry::Token(token)) = (self.kind, entry) {
+            self.list.push_back(token);
+        }
         if let (Kind::Log, Entry::Token(token)) = (self.kind, entry) {
             self.text.extend_from_slice(format!("[{token}]").as_bytes());
             self.lens.push(self.text.len());
@@ -75,8 +98,19 @@ impl History {
         self.entries.push(entry);
     }
 
+    /// Takes an element from a list.
+    pub fn pop(&mut self, first: bool) -> Option<u32> {
+        self.version += 1;
+        if first {
+            self.list.pop_front()
+        } else {
+            self.list.pop_back()
+        }
+    }
+
     /// Loses the last writes.
     pub fn truncate(&mut self, state: usize) {
+        self.version += 1;
         self.entries.truncate(state);
         if self.kind == Kind::Log {
             self.lens.truncate(state + 1);
@@ -128,6 +162,7 @@ impl History {
                 Kind::Counter => {
                     String::from_utf8_lossy(text).parse().ok().filter(|s| states.contains(s) && *s > 0)
                 }
+                Kind::List | Kind::Stream => None,
                 Kind::Register => {
                     let token = token_of(text);
                     let is = |e: &Entry| matches!(e, Entry::Token(t) if Some(*t) == token);
@@ -152,14 +187,15 @@ impl History {
     /// The tokens that are visible in a state.
     pub fn visible(&self, state: usize) -> &[Entry] {
         match (self.kind, state) {
-            (_, 0) | (Kind::Counter, _) => &[],
+            (_, 0) | (Kind::Counter | Kind::List | Kind::Stream, _) => &[],
             (Kind::Log, _) => &self.entries[..state],
             (Kind::Register, _) => &self.entries[state - 1..state],
         }
     }
 }
 
-/// The token in what SET or APPEND writes, or in a name that DEL gives as its mark.
+/// The token in what SET, APPEND, RPUSH or XADD writes, in the mark of a transaction, or in a name that DEL gives as its
+/// mark.
 pub fn token_of(text: &[u8]) -> Option<u32> {
     let digits = |rest: &[u8], end: u8| {
         let stop = rest.iter().position(|b| *b == end).unwrap_or(rest.len());
@@ -168,6 +204,7 @@ pub fn token_of(text: &[u8]) -> Option<u32> {
     match text {
         [b'v', rest @ ..] => digits(rest, b'@'),
         [b'[', rest @ ..] => digits(rest, b']'),
+        [b'e' | b'#', rest @ ..] => digits(rest, b' '),
         [b'{', ..] => {
             let mark = text.windows(2).position(|w| w == b"}x")?;
             digits(&text[mark + 2..], b' ')

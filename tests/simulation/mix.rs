@@ -31,6 +31,16 @@ pub struct Mix {
     pub events_per_turn: usize,
     /// Only what an operator plans: slots move, replicas take over. No client may see an error.
     pub gentle: bool,
+    /// Slots are torn between two nodes for longer than anybody waits, so nobody asks for several keys of one.
+    pub slow_moves: bool,
+    /// Requests that are transactions, wait, or are about topics.
+    pub transactions: usize,
+    pub waits: usize,
+    pub topics: usize,
+    /// Of those that wait: CLIENT UNBLOCK.
+    pub unblocks: usize,
+    /// Writes make keyspace events.
+    pub events: bool,
     /// Time between two faults, microseconds; 0 for none.
     pub fault_us: u64,
     pub connect_faults: usize,
@@ -65,6 +75,12 @@ impl Mix {
         let names = dice.chance(300);
         let mut mix = Mix {
             gentle: false,
+            slow_moves: false,
+            transactions: *dice.pick(&[0, 0, 50, 300]),
+            waits: *dice.pick(&[0, 0, 50, 300]),
+            topics: *dice.pick(&[0, 0, 50, 300]),
+            unblocks: *dice.pick(&[0, 100, 400]),
+            events: dice.chance(200),
             shards: dice.between(3, 6),
             replicas: dice.between(0, 2),
             tags: dice.between(3, 10),
@@ -97,6 +113,10 @@ impl Mix {
         };
         if dice.chance(150) {
             mix.calm_down();
+            mix.slow_moves = dice.coin();
+        }
+        if mix.slow_moves {
+            (mix.transactions, mix.waits) = (0, 0);
         }
         mix
     }
@@ -110,7 +130,7 @@ impl Mix {
         self.cap = self.cap.max(5000);
         self.config.connect_timeout = Duration::from_secs(3);
         self.config.reply_timeout = Duration::from_secs(3);
-        self.config.retry_timeout = Duration::from_secs(1);
+        self.config.retry_timeout = Duration::from_secs(4);
     }
 
     /// Whether a read may be answered by a replica although the client did not ask for that.
@@ -129,6 +149,7 @@ fn config(dice: &mut Dice, calm: bool) -> Config {
         retry_timeout: ms(dice, &[100, 1000, 4000]),
         drain_timeout: Duration::from_secs(2),
         client_idle_timeout: if dice.chance(100) { Duration::from_secs(2) } else { Duration::ZERO },
+        pubsub_output_limit: *dice.pick(&[1000, 60_000, 32 << 20]),
         client_output_limit: *dice.pick(&[60_000, 400_000, 256 << 20]),
         read_prefer: if dice.chance(200) { ReadPrefer::Slave } else { ReadPrefer::Master },
         ..Config::for_tests()

@@ -2,6 +2,9 @@
 
 use super::history::{token_of, Entry};
 use super::stream::{End, Item};
+use super::topics::Subscriptions;
+use super::transactions::{Queue, Watched};
+use super::waits;
 use super::wire;
 use super::world::{Dir, World};
 
@@ -11,7 +14,11 @@ pub struct Session {
     asking: bool,
     readonly: bool,
     authed: bool,
-    resp3: bool,
+    pub resp3: bool,
+    /// Inside MULTI.
+    pub queue: Option<Queue>,
+    pub watched: Vec<Watched>,
+    pub topics: Subscriptions,
 }
 
 const BOUNCES: &[&str] = &[
@@ -33,21 +40,27 @@ impl World {
             return;
         }
         self.conns[conn].peer_takes(usize::MAX);
-        while self.conns[conn].peer_open {
+        while self.conns[conn].peer_open && !self.is_blocked(conn) {
             let Some((args, len)) = wire::parse_command(&self.conns[conn].taken) else { break };
             self.conns[conn].taken.drain(..len);
-            let reply = self.node_reply(conn, node, &args);
+            let Some(reply) = self.node_reply(conn, node, &args) else {
+                self.note(format_args!("node {node} conn {conn}: {} waits", shown(&args)));
+                continue;
+            };
             self.note(format_args!(
                 "node {node} conn {conn}: {} -> {}",
                 shown(&args),
                 String::from_utf8_lossy(&reply[..reply.len().min(60)]).trim_end()
             ));
             self.node_says(conn, reply);
+            self.serve_blocked(node);
         }
         self.drained(conn);
         let c = &mut self.conns[conn];
         if c.peer_open && c.down.end != End::Open {
             c.peer_open = false;
+            c.session.topics.clear();
+            self.unblock(conn);
             let at = self.now;
             self.send(conn, Dir::Up, Item::Fin, at);
         } else if self.dice.chance(self.mix.sick / 4) && !self.conns[conn].taken.is_empty() {
@@ -58,9 +71,10 @@ impl World {
     }
 
     /// Sends a reply, or what a sick node makes of it.
-    fn node_says(&mut self, conn: usize, mut reply: Vec<u8>) {
+    pub fn node_says(&mut self, conn: usize, mut reply: Vec<u8>) {
         self.totals.largest_reply = self.totals.largest_reply.max(reply.len());
-        let at = self.now + self.dice.us(0, self.mix.think_us);
+        let slow = self.conns[conn].peer.node().map_or(0, |n| self.cluster.nodes[n].slow_us);
+        let at = self.now + self.dice.us(slow / 2, self.mix.think_us.max(slow));
         if !self.dice.chance(self.mix.sick) {
             if self.conns[conn].session.resp3 && self.dice.chance(20) {
                 reply.splice(0..0, b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".iter().copied());
@@ -68,6 +82,7 @@ impl World {
             return self.send(conn, Dir::Up, Item::Data(reply), at);
         }
         self.totals.sick += 1;
+        self.conns[conn].disturbed = true;
         self.note(format_args!("conn {conn} is sick"));
         match self.dice.below(3) {
             0 => {
@@ -85,72 +100,119 @@ impl World {
         }
     }
 
-    fn node_reply(&mut self, conn: usize, node: usize, args: &[Vec<u8>]) -> Vec<u8> {
+    /// `None` when it waits.
+    fn node_reply(&mut self, conn: usize, node: usize, args: &[Vec<u8>]) -> Option<Vec<u8>> {
         let name = String::from_utf8_lossy(&args[0]).to_ascii_uppercase();
         let asking = std::mem::take(&mut self.conns[conn].session.asking);
         let password = &self.mix.config.password;
         let session = &mut self.conns[conn].session;
         match name.as_str() {
             "AUTH" if self.cluster.nodes[node].rejects_auth || args[1] != password.as_bytes() => {
-                return b"-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_vec();
+                return Some(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_vec());
             }
             "AUTH" => session.authed = true,
             _ if !password.is_empty() && !session.authed => {
                 assert!(token_of(args.last().unwrap_or(&args[0])).is_none(), "a write before AUTH: {args:?}");
-                return b"-NOAUTH Authentication required.\r\n".to_vec();
+                return Some(b"-NOAUTH Authentication required.\r\n".to_vec());
             }
             "HELLO" => {
-                session.resp3 = true;
-                return b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec();
+                session.resp3 = args[1] == b"3";
+                let reply =
+                    if session.resp3 { "%1\r\n$5\r\nproto\r\n:3\r\n" } else { "*2\r\n$5\r\nproto\r\n:2\r\n" };
+                return Some(reply.as_bytes().to_vec());
             }
             "READONLY" => session.readonly = true,
             "ASKING" => session.asking = true,
+            "CLIENT" if args[1] == b"ID" => return Some(wire::int(conn)),
+            "CLIENT" if args[1] == b"UNBLOCK" => return Some(self.unblock_at(node, args)),
             "CLIENT" => {}
+            "PING" => return Some(b"+PONG\r\n".to_vec()),
             // What the table does not know, no node here knows either.
-            "COMMAND" if self.conns[conn].session.resp3 => return b"*1\r\n_\r\n".to_vec(),
-            "COMMAND" => return b"*1\r\n*-1\r\n".to_vec(),
-            _ => return self.keyed(conn, node, &name, args, asking),
+            "COMMAND" if self.conns[conn].session.resp3 => return Some(b"*1\r\n_\r\n".to_vec()),
+            "COMMAND" => return Some(b"*1\r\n*-1\r\n".to_vec()),
+            _ => {
+                let done = self.queue(conn, node, &name, args);
+                let done = done.or_else(|| self.topic_command(conn, node, &name, args));
+                return done.or_else(|| self.keyed(conn, node, &name, args, asking));
+            }
         }
-        b"+OK\r\n".to_vec()
+        Some(b"+OK\r\n".to_vec())
     }
 
-    fn keyed(&mut self, conn: usize, node: usize, name: &str, args: &[Vec<u8>], asking: bool) -> Vec<u8> {
-        let names: Vec<&Vec<u8>> = match name {
-            "MSET" => args[1..].iter().step_by(2).collect(),
-            "MGET" | "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => args[1..].iter().collect(),
-            _ => vec![&args[1]],
-        };
-        let tag = tag_of(names[0]);
-        assert!(names.iter().all(|n| tag_of(n) == tag), "keys of several slots in {}", shown(args));
-        let keys: Vec<Option<usize>> = names.iter().map(|n| self.oracle.key_named(n)).collect();
+    /// Why a node does not execute anything now, whatever the keys.
+    pub fn not_now(&mut self, node: usize, tag: usize, args: &[Vec<u8>]) -> Option<Vec<u8>> {
         if self.cluster.nodes[node].loading {
             self.oracle.bounce(args, self.now);
-            return format!("-{}\r\n", BOUNCES[2]).into_bytes();
+            return Some(format!("-{}\r\n", BOUNCES[2]).into_bytes());
         }
         if self.dice.chance(self.mix.bounce) {
             self.oracle.bounce(args, self.now);
             self.totals.bounces += 1;
-            return format!("-{}\r\n", self.dice.pick(BOUNCES)).into_bytes();
+            return Some(format!("-{}\r\n", self.dice.pick(BOUNCES)).into_bytes());
         }
-        let reads = matches!(name, "GET" | "MGET" | "EXISTS" | "TOUCH" | "STRLEN");
-        let (shard, session) = (self.cluster.nodes[node].shard, &self.conns[conn].session);
-        let resp3 = session.resp3;
         if self.dice.chance(20 * usize::from(self.mix.redirect_games)) {
             // The next command may be executed by this very node.
             self.oracle.bounce(args, self.now);
-            return self.game(node, tag);
+            return Some(self.game(node, tag));
         }
-        if session.readonly
-            && reads
-            && self.cluster.slots[tag].owner == shard
-            && !self.cluster.is_primary(node)
-        {
-            return self.execute(name, &keys, args, resp3, true);
+        None
+    }
+
+    /// Why a node does not execute a command with these keys, which are of one slot.
+    pub fn refuse_keys(
+        &mut self,
+        node: usize,
+        names: &[&Vec<u8>],
+        asking: bool,
+        args: &[Vec<u8>],
+    ) -> Option<Vec<u8>> {
+        let tag = tag_of(names[0]);
+        assert!(names.iter().all(|n| tag_of(n) == tag), "keys of several slots in {}", shown(args));
+        let keys: Vec<Option<usize>> = names.iter().map(|n| self.oracle.key_named(n)).collect();
+        self.not_now(node, tag, args).or_else(|| self.refusal(node, tag, &keys, asking, args))
+    }
+
+    fn keyed(
+        &mut self,
+        conn: usize,
+        node: usize,
+        name: &str,
+        args: &[Vec<u8>],
+        asking: bool,
+    ) -> Option<Vec<u8>> {
+        let names = names_of(name, args);
+        let tag = tag_of(names[0]);
+        let keys: Vec<Option<usize>> = names.iter().map(|n| self.oracle.key_named(n)).collect();
+        let reads = matches!(name, "GET" | "MGET" | "EXISTS" | "TOUCH" | "STRLEN");
+        let (shard, session) = (self.cluster.nodes[node].shard, &self.conns[conn].session);
+        let (resp3, readonly) = (session.resp3, session.readonly);
+        let stale =
+            readonly && reads && self.cluster.slots[tag].owner == shard && !self.cluster.is_primary(node);
+        if stale {
+            let refusal = self.not_now(node, tag, args);
+            return Some(refusal.unwrap_or_else(|| self.execute(name, &keys, args, resp3, true)));
         }
-        if let Some(refusal) = self.refusal(node, tag, &keys, asking, args) {
-            return refusal;
+        if let Some(refusal) = self.refuse_keys(node, &names, asking, args) {
+            return Some(refusal);
         }
-        self.execute(name, &keys, args, resp3, false)
+        match self.try_now(conn, name, args) {
+            Some(None) => {
+                self.block(conn, node, tag, name, args);
+                None
+            }
+            Some(reply) => reply,
+            None => Some(self.execute(name, &keys, args, resp3, false)),
+        }
+    }
+
+    /// Whether a key is at this node, or comes into being here.
+    pub fn holds(&self, node: usize, key: usize) -> bool {
+        let (slot, shard) = (&self.cluster.slots[self.oracle.keys[key].tag], self.cluster.nodes[node].shard);
+        let moved = slot.moving.as_ref().map(|m| (m.to, m.moved.contains(&key)));
+        match moved {
+            Some((to, true)) => self.cluster.is_primary(node) && to == shard,
+            _ => self.cluster.is_primary(node) && slot.owner == shard,
+        }
     }
 
     /// Why the node does not execute a command for these keys.
@@ -192,7 +254,7 @@ impl World {
         None
     }
 
-    fn redirect(&self, kind: &str, from: usize, tag: usize, shard: usize) -> Vec<u8> {
+    pub fn redirect(&self, kind: &str, from: usize, tag: usize, shard: usize) -> Vec<u8> {
         let target = self.cluster.shards[shard].primary;
         let (slot, n) = (self.cluster.slots[tag].slot, &self.cluster.nodes[target]);
         // Most nodes give addresses, some leave the host out, as all of them have the same.
@@ -216,7 +278,7 @@ impl World {
         }
     }
 
-    fn execute(
+    pub fn execute(
         &mut self,
         name: &str,
         keys: &[Option<usize>],
@@ -248,6 +310,9 @@ impl World {
             "EXISTS" | "TOUCH" => wire::int(values.iter().filter(|v| v.1.is_some()).count()),
             "SET" | "GETSET" | "APPEND" => {
                 self.store(key, &args[2]);
+                if name == "SET" {
+                    self.keyspace_event(self.cluster.primary_of(self.oracle.keys[key].tag));
+                }
                 match name {
                     "SET" => b"+OK\r\n".to_vec(),
                     "GETSET" => shown(&values[0].1),
@@ -267,7 +332,7 @@ impl World {
         }
     }
 
-    fn store(&mut self, key: usize, value: &[u8]) {
+    pub fn store(&mut self, key: usize, value: &[u8]) {
         let token = token_of(value).unwrap_or_else(|| panic!("no token in {value:?}"));
         self.oracle.execute(token, Some(Entry::Token(token)));
         self.arrived_at(key);
@@ -293,7 +358,7 @@ impl World {
 
     /// A key that is written while its slot moves is where the write was executed: what is at the source stays there
     /// until it is moved, what is not comes into being at the target.
-    fn arrived_at(&mut self, key: usize) {
+    pub fn arrived_at(&mut self, key: usize) {
         let history = &self.oracle.keys[key];
         let state = history.state();
         let existed = state > 1 && history.entries[state - 2] != Entry::Deleted;
@@ -309,6 +374,7 @@ impl World {
         let c = &self.conns[conn];
         let quiet =
             c.open && c.connected && c.peer_open && c.down.held == 0 && c.up.held == 0 && c.unread.is_empty();
+        let quiet = quiet && !self.is_blocked(conn) && c.taken.is_empty();
         let idle = c.down.last < self.now && c.up.last < self.now;
         if quiet && idle && c.up.end == End::Open {
             self.totals.sick += 1;
@@ -325,10 +391,23 @@ impl World {
     }
 }
 
-fn tag_of(name: &[u8]) -> usize {
+pub fn tag_of(name: &[u8]) -> usize {
     let text = String::from_utf8_lossy(name);
     let tag = text.strip_prefix("{h").and_then(|t| t.split('}').next()).and_then(|t| t.parse().ok());
     tag.unwrap_or_else(|| panic!("no tag in {text}"))
+}
+
+/// The keys of a command.
+pub fn names_of<'a>(name: &str, args: &'a [Vec<u8>]) -> Vec<&'a Vec<u8>> {
+    if let Some(names) = waits::names_of(name, args) {
+        return names;
+    }
+    match name {
+        "ECHO" => Vec::new(),
+        "MSET" => args[1..].iter().step_by(2).collect(),
+        "MGET" | "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => args[1..].iter().collect(),
+        _ => vec![&args[1]],
+    }
 }
 
 pub fn shown(args: &[Vec<u8>]) -> String {

@@ -1,7 +1,12 @@
 //! The judge: what each request may be answered, and how often each write may have been executed.
 
+use std::collections::BTreeMap;
+
 use super::history::{token_of, Entry, History, Kind};
 use super::mix::Mix;
+use super::topics::{Message, Scope};
+use super::transactions::Txn;
+use super::waits::{Taken, Timeout, Wait};
 use super::wire::Value;
 
 /// What became of a write, as its client knows it.
@@ -45,6 +50,13 @@ pub struct Op {
     pub sent_at: u64,
 }
 
+impl Op {
+    /// Whether this may wait for somebody else.
+    pub fn waits(&self) -> bool {
+        matches!(self.what, What::Pop { .. } | What::Move { .. } | What::XRead { .. })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// Exactly this frame.
@@ -53,6 +65,7 @@ pub enum What {
     Fails(&'static str),
     /// HELLO.
     Hello,
+    Quit,
     Set(usize, u32),
     GetSet(usize, u32),
     Get(usize),
@@ -64,6 +77,38 @@ pub enum What {
     Count(Vec<usize>),
     MGet(Vec<usize>),
     MSet(Vec<(usize, u32)>),
+    /// RPUSH.
+    Push(Vec<u32>),
+    XAdd(usize, u32),
+    Pop {
+        key: usize,
+        wait: usize,
+        timeout: Timeout,
+    },
+    /// BLMOVE.
+    Move {
+        from: usize,
+        to: usize,
+        timeout: Timeout,
+    },
+    XRead {
+        key: usize,
+        after: usize,
+        timeout: Timeout,
+    },
+    ClientId,
+    Unblock {
+        whom: usize,
+        error: bool,
+    },
+    /// All of a transaction.
+    Watch(usize),
+    Peek(usize, usize),
+    Exec(usize),
+    Publish(usize),
+    Subscribe(Scope, Vec<String>),
+    Unsubscribe(Scope, Vec<String>),
+    SubscriberPing(String),
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +125,12 @@ pub struct Oracle {
     pub bounced_at: u64,
     pub unknown_outcomes: u64,
     pub errors: u64,
+    /// Commands that wait, elements that were taken by them, and moved by BLMOVE.
+    pub waits: Vec<Wait>,
+    pub taken: BTreeMap<u32, Taken>,
+    pub moves: BTreeMap<(u32, usize, usize), u32>,
+    pub txns: Vec<Txn>,
+    pub messages: Vec<Message>,
 }
 
 /// What an error of the cluster, or of the proxy about the cluster, may begin with.
@@ -95,15 +146,22 @@ const HONEST: &[&str] = &[
     "ERR node ",
     "ERR the proxy could not log in",
     "ERR too large",
+    "ERR the node where the client waits did not answer",
+    "EXECABORT ",
+    "UNBLOCKED client unblocked via CLIENT UNBLOCK",
 ];
 
 impl Oracle {
     pub fn new(mix: &Mix) -> Self {
         let mut keys = Vec::new();
         for tag in 0..mix.tags {
-            for (letter, kind, count) in
-                [('r', Kind::Register, 2), ('a', Kind::Log, 2), ('n', Kind::Counter, 1)]
-            {
+            for (letter, kind, count) in [
+                ('r', Kind::Register, 2),
+                ('a', Kind::Log, 2),
+                ('n', Kind::Counter, 1),
+                ('l', Kind::List, 2),
+                ('s', Kind::Stream, 1),
+            ] {
                 for n in 0..count {
                     keys.push(History::new(format!("{{h{tag}}}{letter}{n}"), kind, tag, mix.padding));
                 }
@@ -158,6 +216,11 @@ impl Oracle {
             if let Some(t) = token_of(arg).and_then(|t| self.tokens.get_mut(t as usize)) {
                 t.bounced = true;
             }
+            let message =
+                std::str::from_utf8(arg).ok().and_then(|a| a.strip_prefix('m')?.parse::<usize>().ok());
+            if let Some(m) = message.and_then(|m| self.messages.get_mut(m)) {
+                m.bounced = true;
+            }
         }
     }
 
@@ -178,8 +241,11 @@ impl Oracle {
         for token in tokens_of(&op.what) {
             self.tokens[token as usize].fate = fate;
         }
-        if let (What::Incr(key), false) = (&op.what, fate == Fate::Refused) {
-            self.doubtful[*key] += 1;
+        match op.what {
+            What::Incr(key) if fate != Fate::Refused => self.doubtful[key] += 1,
+            What::Pop { wait, .. } => self.waits[wait].fate = fate,
+            What::Exec(txn) => self.settle_txn(txn, fate),
+            _ => {}
         }
     }
 
@@ -205,7 +271,11 @@ impl Oracle {
 
     fn error(&mut self, op: &Op, error: &str) -> Result<(), String> {
         self.errors += 1;
-        expect(!self.calm, || "an error although nothing went wrong".into())?;
+        if matches!(op.what, What::Exec(txn) if self.txns[txn].is_spoiled()) {
+            return Ok(());
+        }
+        let woken = error.starts_with("UNBLOCKED ");
+        expect(!self.calm || woken, || "an error although nothing went wrong".into())?;
         expect(HONEST.iter().any(|h| error.starts_with(h)), || "an error of no known kind".into())?;
         let unknown = error.contains("outcome of this command is unknown");
         self.unknown_outcomes += u64::from(unknown);
@@ -214,6 +284,10 @@ impl Oracle {
             What::Del(_, marks) => marks.len(),
             _ => 1,
         };
+        if matches!(op.what, What::Exec(_)) {
+            // `judge_exec` has settled that.
+            return Ok(());
+        }
         // Other parts of a split request may have been executed.
         self.settle(op, if unknown || parts > 1 { Fate::Unknown } else { Fate::Refused });
         for token in tokens_of(&op.what) {
@@ -241,7 +315,9 @@ impl Oracle {
             (What::Hello, Value::Array(fields)) => {
                 expect(!op.resp3 && fields.len() == 14, || "form of HELLO".into())
             }
-            (What::Set(..) | What::MSet(_), Value::Simple(ok)) => expect(ok == b"OK", || "not OK".into()),
+            (What::Set(..) | What::MSet(_) | What::Quit, Value::Simple(ok)) => {
+                expect(ok == b"OK", || "not OK".into())
+            }
             (What::GetSet(key, token), old) => self.old_value(*key, *token, old, op),
             (What::Get(key), value) => self.read(op, 0, *key, value),
             (What::Append(key, token), Value::Int(len)) => {
@@ -258,7 +334,17 @@ impl Oracle {
             (What::MGet(keys), Value::Array(values)) if values.len() == keys.len() => {
                 (0..keys.len()).try_for_each(|i| self.read(op, i, keys[i], &values[i]))
             }
-            _ => Err("a reply of the wrong form".into()),
+            (What::Peek(key, txn), value) => {
+                self.read(op, 0, *key, value)?;
+                if !self.lossy {
+                    self.peeked(*txn, self.keys[*key].state_of(value, op.floors[0])?);
+                }
+                Ok(())
+            }
+            (What::Watch(_) | What::Exec(_), _)
+            | (What::Publish(_) | What::ClientId | What::Unblock { .. }, Value::Int(_))
+            | (What::SubscriberPing(_), _) => Ok(()),
+            _ => self.took(op, reply),
         }
     }
 
@@ -360,6 +446,8 @@ fn tokens_of(what: &What) -> Vec<u32> {
         What::Set(_, t) | What::GetSet(_, t) | What::Append(_, t) => vec![*t],
         What::Del(_, marks) => marks.clone(),
         What::MSet(pairs) => pairs.iter().map(|p| p.1).collect(),
+        What::Push(tokens) => tokens.clone(),
+        What::XAdd(_, token) => vec![*token],
         _ => Vec::new(),
     }
 }

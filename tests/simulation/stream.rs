@@ -36,6 +36,8 @@ pub struct Stream {
     pub blocked: bool,
     /// No more can be sent.
     pub closed: bool,
+    /// Bytes come one by one, or nearly so.
+    pub trickles: bool,
 }
 
 impl Stream {
@@ -49,6 +51,7 @@ impl Stream {
             end: End::Open,
             blocked: false,
             closed: false,
+            trickles: false,
         }
     }
 

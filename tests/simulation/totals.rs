@@ -20,6 +20,13 @@ pub struct Totals {
     /// Clients whose connection the proxy closed although they had not asked for it.
     pub put_out: u64,
     pub largest_reply: usize,
+    /// Transactions that nodes have executed, commands that have waited, elements delivered, messages, subscriptions that
+    /// were held to the end.
+    pub blocks: u64,
+    pub blocked: u64,
+    pub delivered: u64,
+    pub messages: u64,
+    pub subscriptions: u64,
     pub counters: Counters,
 }
 
@@ -36,6 +43,11 @@ impl Totals {
         self.sick += o.sick;
         self.games += o.games;
         self.put_out += o.put_out;
+        self.blocks += o.blocks;
+        self.blocked += o.blocked;
+        self.delivered += o.delivered;
+        self.messages += o.messages;
+        self.subscriptions += o.subscriptions;
         self.largest_reply = self.largest_reply.max(o.largest_reply);
         self.counters.add(&o.counters);
     }
@@ -47,6 +59,8 @@ impl Totals {
             let rare =
                 [c.moved, c.ask, c.retries, c.reply_timeouts, c.protocol_errors, c.output_limit_closes];
             assert!(rare.iter().all(|n| *n > 0), "something never happened: {self:?}");
+            let new = [self.blocks, self.blocked, self.delivered, self.messages, self.subscriptions];
+            assert!(new.iter().all(|n| *n > 0), "something never happened: {self:?}");
             assert!(self.unknown_outcomes > 0 && self.put_out > 0, "something never happened: {self:?}");
         }
     }

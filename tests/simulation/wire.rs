@@ -113,6 +113,22 @@ pub fn parse_command(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     }
 }
 
+/// The arguments of a command of a client, whichever form it has.
+pub fn parse_any_command(text: &[u8]) -> Vec<Vec<u8>> {
+    match parse_command_or_inline(text) {
+        Some(args) => args,
+        None => panic!("a client says no whole command: {:?}", String::from_utf8_lossy(text)),
+    }
+}
+
+fn parse_command_or_inline(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if text.first() == Some(&b'*') {
+        return parse_command(text).map(|c| c.0);
+    }
+    let words = text.strip_suffix(b"\r\n")?.split(|b| *b == b' ');
+    Some(words.map(<[u8]>::to_vec).collect())
+}
+
 /// A command as a multibulk.
 pub fn command<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", args.len()).into_bytes();

@@ -17,9 +17,13 @@ use super::mix::Mix;
 use super::oracle::Oracle;
 use super::stream::{End, Item};
 use super::totals::Totals;
+use super::waits::Blocked;
 
 /// Virtual time at which faults end, microseconds.
 const FAULTS_END_US: u64 = 4_000_000;
+
+/// Virtual time after which all subscriptions must be where they belong, microseconds.
+const SETTLED_US: u64 = 20_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dir {
@@ -36,6 +40,15 @@ pub enum Peer {
     Node(usize),
     /// An address where nobody is.
     Nobody,
+}
+
+impl Peer {
+    pub fn node(self) -> Option<usize> {
+        match self {
+            Peer::Node(node) => Some(node),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -58,6 +71,16 @@ pub enum Event {
     Promote(usize),
     /// A slot on its way to another shard: the next key.
     Migrate(usize),
+    /// A blocked command, by its serial number, has waited long enough.
+    TimeOut(u64),
+    /// Blocked clients are given what they wait for.
+    Feed,
+    /// A message has come to a node from another one.
+    Bus(usize, usize),
+    /// The system gives connections to a node up whose host has gone silently.
+    Keepalive(usize),
+    /// A node is as quick as ever.
+    Quick(usize),
     /// The topology thread asks.
     Ask,
     /// It publishes.
@@ -74,11 +97,20 @@ pub struct World {
     pub cluster: Cluster,
     pub oracle: Oracle,
     pub totals: Totals,
+    pub blocked: Vec<Blocked>,
+    pub serial: u64,
+    pub feeds: u32,
+    /// When the last message from one node to another arrives.
+    pub bus: BTreeMap<(usize, usize), u64>,
+    /// Keys are drawn from this hash tag only.
+    pub pinned: Option<usize>,
     pub queue: BTreeMap<(u64, u64), Event>,
     planned: u64,
     /// The topology thread is about to ask.
     pub asking: bool,
     pub published: Option<Rc<SlotMap>>,
+    /// What was published before.
+    pub past: Vec<Rc<SlotMap>>,
     pub healed: bool,
     /// Backends with bytes left unread by the last turn.
     pub again: Vec<usize>,
@@ -113,6 +145,12 @@ impl World {
             cluster: Cluster::new(&mix),
             oracle: Oracle::new(&mix),
             totals: Totals::default(),
+            blocked: Vec::new(),
+            serial: 0,
+            feeds: 0,
+            bus: BTreeMap::new(),
+            pinned: None,
+            past: Vec::new(),
             queue: BTreeMap::new(),
             planned: 0,
             asking: false,
@@ -149,7 +187,13 @@ impl World {
         self.heal();
         self.run(self.now + self.patience(), World::all_done);
         assert!(self.all_done(), "not answered although all is well again: {}", self.unanswered());
+        // Silent listeners are noticed, subscriptions moved.
+        self.run(self.now + SETTLED_US, |_| false);
+        let probes = self.publish_probes();
+        self.run(self.now + 2_000_000, |_| false);
         self.oracle.conclude();
+        self.conclude_waits();
+        self.conclude_topics(&probes);
         self.finish();
         self.transcript
     }
@@ -221,11 +265,23 @@ impl World {
             let at = self.stream(conn, dir).send(at, item);
             return self.plan_at(at, Event::Arrive(conn, dir));
         };
-        for left in (0..self.dice.between(1, self.mix.cuts)).rev() {
+        let trickles = self.stream(conn, dir).trickles && !self.healed;
+        let cuts = if trickles { bytes.len().clamp(1, 200) } else { self.dice.between(1, self.mix.cuts) };
+        let (delays, at) = if trickles { (3000, at.max(self.stream(conn, dir).last)) } else { (delays, at) };
+        let mut at = at;
+        for left in (0..cuts).rev() {
             let most = bytes.len();
-            let len = if left == 0 || most == 0 { most } else { self.dice.below(most.min(40 + most / 4)) };
+            let len = match left {
+                0 => most,
+                _ if trickles => most.div_ceil(200).min(most),
+                _ if most == 0 => most,
+                _ => self.dice.below(most.min(40 + most / 4)),
+            };
             let rest = bytes.split_off(len);
             if !bytes.is_empty() {
+                if trickles {
+                    at += self.dice.us(10, delays);
+                }
                 let at = at + self.dice.us(10, delays);
                 let at = self.stream(conn, dir).send(at, Item::Data(bytes));
                 self.plan_at(at, Event::Arrive(conn, dir));
@@ -236,8 +292,12 @@ impl World {
 
     /// The peer of a connection closes it: properly, or not.
     pub fn break_conn(&mut self, conn: usize, reset: bool) {
-        self.conns[conn].peer_open = false;
-        self.conns[conn].down.drop_arrived();
+        let c = &mut self.conns[conn];
+        c.peer_open = false;
+        c.disturbed = true;
+        c.session.topics.clear();
+        c.down.drop_arrived();
+        self.unblock(conn);
         if !reset {
             return self.send(conn, Dir::Up, Item::Fin, self.now);
         }
@@ -269,6 +329,7 @@ impl World {
             _ if !self.conns[conn].peer_open => {
                 self.conns[conn].down.drop_arrived();
                 self.drained(conn);
+                self.nobody_hears(conn);
             }
             Peer::Node(node) => self.node_input(conn, node),
             Peer::Client(client) => self.client_input(client),
@@ -283,6 +344,7 @@ impl World {
         }
         self.note(format_args!("topology: {:?}", map.shards));
         self.engine.topology(&map);
+        self.past.push(Rc::clone(&map));
         self.published = Some(map);
     }
 

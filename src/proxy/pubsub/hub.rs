@@ -54,6 +54,8 @@ pub struct Link {
     pub on: bool,
     /// How many such commands it has not answered.
     pub unanswered: u32,
+    /// How many main nodes had been chosen when it was told.
+    pub era: u32,
 }
 
 /// All topics of a worker, and what goes with them.
@@ -65,6 +67,8 @@ pub struct Hub {
     pub main: Key<Node>,
     /// When the main node was last seen in the topology.
     pub main_listed: Time,
+    /// How many main nodes have been chosen.
+    pub era: u32,
     /// The main node that was lost last: another one is preferred.
     pub lost: Key<Node>,
     /// All listeners.

@@ -243,6 +243,7 @@ impl Engine {
             }
             let chosen = self.random.below(nodes.len() as u64) as usize;
             self.hub.main = nodes.get(chosen).copied().unwrap_or_default();
+            self.hub.era = self.hub.era.wrapping_add(1);
             self.hub.main_listed = self.now;
         }
         Some(self.hub.main).filter(|n| *n != Key::NONE)
@@ -257,9 +258,15 @@ impl Engine {
         self.now.since(self.hub.main_listed) < UNLISTED_PATIENCE
     }
 
-    /// Tells a node to carry a topic, unless it was told before.
+    /// Tells a node to carry a topic, unless it was told before. One that carries it already and has become the main one
+    /// is told again: what it says before it confirms that may be what its predecessor has brought.
     fn begin_link(&mut self, key: Key<Topic>, node: Key<Node>) -> Result<(), Unsent> {
-        let told = |t: &Topic| t.links.iter().any(|l| l.node == node && l.on);
+        let era = self.hub.era;
+        let is_main = node == self.hub.main;
+        let told = |t: &Topic| {
+            let counts = |l: &Link| !is_main || !t.everywhere || l.era == era;
+            t.links.iter().any(|l| l.node == node && l.on && counts(l))
+        };
         if self.hub.get(key).is_none_or(told) {
             return Ok(());
         }
@@ -268,7 +275,7 @@ impl Engine {
             self.hub.listeners.push(backend);
             self.set_listener_timer();
         }
-        self.tell_node(key, Link { node, backend, on: true, unanswered: 0 });
+        self.tell_node(key, Link { node, backend, on: true, unanswered: 0, era });
         Ok(())
     }
 
@@ -288,6 +295,7 @@ impl Engine {
         match t.link(link.backend) {
             Some(old) => {
                 old.on = link.on;
+                old.era = link.era;
                 old.unanswered += 1;
             }
             None => t.links.push(Link { unanswered: 1, ..link }),

@@ -116,7 +116,8 @@ impl Engine {
             (false, _) => true,
             // A replica repeats the events of its primary.
             (true, true) => self.nodes.is_primary(link.node),
-            (true, false) => link.node == self.hub.main,
+            // One that has become the main node repeats what another has brought, up to its confirmation.
+            (true, false) => link.node == self.hub.main && link.unanswered == 0,
         }
     }
 
