@@ -87,7 +87,10 @@ fn every_request_is_answered_rightly_whatever_fails() {
     for seed in first..first + seeds {
         match live(seed, false) {
             Ok((_, more)) => totals.add(&more),
-            Err(text) => failures.push(text),
+            Err(text) => {
+                eprintln!("{}", text.lines().next().unwrap_or_default());
+                failures.push(text);
+            }
         }
     }
     println!("{seeds} seeds: {totals:#?}");

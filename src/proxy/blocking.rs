@@ -135,8 +135,8 @@ fn with_timeout(row: &Command, request: &[u8], left: Duration) -> Vec<u8> {
     let Parsed::Request { .. } = parser.parse(request, &limits) else { return request.to_vec() };
     let args = Args::new(request, parser.spans());
     let Some(timeout) = timeout_of(row, &args) else { return request.to_vec() };
-    // Zero would mean for ever.
-    let millis = left.as_millis().max(1);
+    // Never a moment too early, and zero would mean for ever.
+    let millis = left.as_micros().div_ceil(1000).max(1);
     let text = match timeout.millis {
         true => millis.to_string(),
         false => format!("{}.{:03}", millis / 1000, millis % 1000),
@@ -149,4 +149,22 @@ fn with_timeout(row: &Command, request: &[u8], left: Duration) -> Vec<u8> {
     let mut out = Vec::new();
     encode::request(&mut out, &words);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_sent_again_does_not_end_too_early() {
+        let mut request = Vec::new();
+        encode::request(&mut request, &["BLPOP", "k", "2"]);
+        let row = command::lookup(b"blpop").expect("a row");
+        for (left_us, text) in [(339_001, "0.340"), (2_000_000, "2.000"), (1, "0.001")] {
+            let again = with_timeout(row, &request, Duration::from_micros(left_us));
+            let mut expected = Vec::new();
+            encode::request(&mut expected, &["BLPOP", "k", text]);
+            assert_eq!(again, expected);
+        }
+    }
 }

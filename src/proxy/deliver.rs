@@ -310,6 +310,7 @@ impl Engine {
     pub(super) fn unlink(&mut self, b: &Backend, key: Key<Backend>) {
         let Some(n) = self.nodes.get_mut(b.node) else { return };
         if b.kind.dedicated {
+            n.dedicated = n.dedicated.saturating_sub(1);
             n.idle.retain(|k| *k != key);
             return;
         }

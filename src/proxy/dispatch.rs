@@ -264,7 +264,7 @@ impl Engine {
         }
         if let Some(n) = self.nodes.get_mut(node) {
             match (kind.dedicated, kind.db) {
-                (true, _) => {}
+                (true, _) => n.dedicated += 1,
                 (_, 0) => n.shared[kind.index()] = key,
                 _ => n.others.push((kind, key)),
             }

@@ -31,6 +31,8 @@ pub struct Node {
     pub others: Vec<(Kind, Key<Backend>)>,
     /// Dedicated backends that are lent to nobody.
     pub idle: Vec<Key<Backend>>,
+    /// How many dedicated backends there are, lent ones too.
+    pub dedicated: usize,
     /// Whether the present topology lists it.
     pub listed: bool,
     /// Whether it owned slots before the present topology.
@@ -54,6 +56,7 @@ impl Node {
             shared,
             others: Vec::new(),
             idle: Vec::new(),
+            dedicated: 0,
             listed: false,
             owned: false,
             failures: 0,
@@ -349,7 +352,7 @@ impl Nodes {
 
     /// Forgets a node that is not listed and has no backends and no timer any more.
     pub fn forget(&mut self, key: Key<Node>) {
-        let idle = |n: &Node| n.idle.is_empty() && n.probe == Key::NONE;
+        let idle = |n: &Node| n.dedicated == 0 && n.probe == Key::NONE;
         let unused = |n: &Node| {
             !n.listed && idle(n) && n.others.is_empty() && n.shared.iter().all(|b| *b == Key::NONE)
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rig::{cmd, Rig, A, B, C, SLOTS_B, SLOTS_C};
+use crate::rig::{cmd, Rig, A, B, C, SLOTS_A, SLOTS_B, SLOTS_C};
 
 const POPPED: &[u8] = b"*2\r\n$1\r\nb\r\n$1\r\nx\r\n";
 
@@ -167,6 +167,34 @@ fn a_node_that_becomes_a_replica_lets_go_and_the_command_is_issued_again() {
     rig.topology(&[(B, 0..=5460), (B, SLOTS_B), (C, SLOTS_C)], &[]);
     rig.node(B).expects(&["BLPOP", "b", "0"]).replies(POPPED);
     c.receives(POPPED).receives_nothing();
+}
+
+/// Nobody closes the connections of a host that has gone.
+#[test]
+fn a_client_blocked_at_a_node_that_has_left_without_a_word_is_not_forgotten() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["BLPOP", "b", "0"]);
+    rig.node(A).expects(&["BLPOP", "b", "0"]);
+    rig.topology(&[(B, 0..=10922), (C, SLOTS_C)], &[]);
+    rig.advance_ms(1_000);
+    rig.node(B).expects(&["BLPOP", "b", "0"]).replies(POPPED);
+    c.receives(POPPED).receives_nothing();
+    assert_eq!(rig.open(A), 0);
+}
+
+#[test]
+fn the_backend_of_a_client_that_was_blocked_while_its_node_left_and_came_back_is_not_leaked() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["BLPOP", "b", "0"]);
+    rig.node(A).expects(&["BLPOP", "b", "0"]);
+    rig.topology(&[(B, 0..=10922), (C, SLOTS_C)], &[]);
+    rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+    rig.node(A).replies(POPPED);
+    c.receives(POPPED);
+    rig.topology(&[(B, 0..=10922), (C, SLOTS_C)], &[]);
+    assert_eq!(rig.open(A), 0);
 }
 
 #[test]

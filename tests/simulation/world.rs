@@ -217,6 +217,9 @@ impl World {
         self.engine.topology(&SlotMap::empty());
         self.run(self.now + 1_000_000, |_| false);
         let left = self.engine.holdings();
+        let open: Vec<_> =
+            self.conns.iter().enumerate().filter(|(_, c)| c.open).map(|(i, c)| (i, c.peer)).collect();
+        assert!(open.is_empty(), "connections are left: {open:?} {left:?}");
         assert_eq!(left, Default::default(), "something is left");
         assert_eq!(self.engine.counters().in_flight, 0);
     }
