@@ -225,7 +225,7 @@ mod tests {
         assert_ne!(hub.enter(Scope::Pattern, b"a"), key);
         let topic = hub.get_mut(key).unwrap();
         let place = topic.join(Key::NONE);
-        let link = Link { node: Key::NONE, backend: Key::NONE, on: true, unanswered: 0 };
+        let link = Link { node: Key::NONE, backend: Key::NONE, on: true, unanswered: 0, era: 0 };
         topic.links.push(link);
         assert!(!hub.forget(key));
         assert_eq!(hub.get_mut(key).unwrap().leave(place), None);
