@@ -256,3 +256,27 @@ fn a_blocked_client_follows_its_slot_and_its_node() {
     assert_eq!(pusher.call(&["RPUSH", &key, "killed"]), b":1\r\n");
     assert_eq!(text(items(&done.join().unwrap())[1]), "killed");
 }
+
+/// Where a client is blocked for ever, only the system's own probes tell that the node's host has gone.
+#[test]
+fn connections_to_nodes_are_probed_by_the_system() {
+    let mut c = client();
+    c.line("GET bl:probed");
+    let process = format!("/proc/{}", fixture().proxy.pid());
+    let own: Vec<String> = fs::read_dir(format!("{process}/fd"))
+        .unwrap()
+        .filter_map(|f| {
+            fs::read_link(f.ok()?.path()).ok()?.to_str()?.strip_prefix("socket:[").map(str::to_owned)
+        })
+        .collect();
+    let nodes: Vec<String> =
+        fixture().cluster.nodes.iter().map(|n| format!("0100007F:{:04X}", n.port)).collect();
+    let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
+    let lines = table.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+    // Peer, timer (02: keepalive; 01: something was just sent), inode.
+    let timers: Vec<&str> = lines
+        .filter(|c| nodes.iter().any(|n| n == c[2]) && own.iter().any(|i| c[9] == &i[..i.len() - 1]))
+        .map(|c| &c[5][..2])
+        .collect();
+    assert!(timers.contains(&"02") && !timers.contains(&"00"), "{timers:?}");
+}

@@ -30,11 +30,11 @@ impl World {
             Event::Promote(shard) => self.promote(shard),
             Event::Migrate(tag) => self.migrate(tag),
             Event::Ask => {
-                self.asking = false;
+                let hinted = std::mem::take(&mut self.asking);
                 let map = Rc::new(self.cluster.map());
-                self.plan_between(100, 50_000, Event::Publish(map));
+                self.plan_between(100, 50_000, Event::Publish(map, hinted));
             }
-            Event::Publish(map) => self.publish(map),
+            Event::Publish(map, hinted) => self.publish(map, hinted),
             Event::TimeOut(serial) => self.time_out(serial),
             Event::Feed => self.feed(),
             Event::Bus(node, message) => self.bus_arrived(node, message),

@@ -6,7 +6,7 @@ use super::topics::Subscriptions;
 use super::transactions::{Queue, Watched};
 use super::waits;
 use super::wire;
-use super::world::{Dir, World};
+use super::world::{Dir, Event, World};
 
 /// What a node remembers of a connection.
 #[derive(Debug, Default)]
@@ -95,8 +95,14 @@ impl World {
                 let reset = self.dice.coin();
                 self.break_conn(conn, reset);
             }
-            // Never answers: the rest of this connection is silence.
-            _ => self.conns[conn].peer_open = false,
+            // Never answers: the rest of this connection is silence, which in the end the system notices.
+            _ => {
+                (self.conns[conn].peer_open, self.conns[conn].silent) = (false, true);
+                self.conns[conn].session.topics.clear();
+                if let Some(node) = self.conns[conn].peer.node() {
+                    self.plan_between(1_000_000, 4_000_000, Event::Keepalive(node));
+                }
+            }
         }
     }
 

@@ -281,6 +281,10 @@ impl Oracle {
         self.unknown_outcomes += u64::from(unknown);
         let parts = match &op.what {
             What::MSet(pairs) => pairs.len(),
+            // TRYAGAIN makes one part for each key.
+            What::Del(keys, marks) if marks.iter().any(|m| self.tokens[*m as usize].bounced) => {
+                keys.len() + 1
+            }
             What::Del(_, marks) => marks.len(),
             _ => 1,
         };

@@ -71,7 +71,7 @@ impl World {
         let back = self.dice.below(3) + 1;
         let Some(map) = self.past.len().checked_sub(back).map(|i| Rc::clone(&self.past[i])) else { return };
         self.note(format_args!("the past is published"));
-        self.publish(map);
-        self.plan_between(10_000, 1_000_000, Event::Ask);
+        self.publish(map, true);
+        self.hint();
     }
 }

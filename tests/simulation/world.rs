@@ -83,8 +83,8 @@ pub enum Event {
     Quick(usize),
     /// The topology thread asks.
     Ask,
-    /// It publishes.
-    Publish(Rc<SlotMap>),
+    /// It publishes; also what was published before when it was given a hint.
+    Publish(Rc<SlotMap>, bool),
 }
 
 pub struct World {
@@ -173,7 +173,7 @@ impl World {
     pub fn live(&mut self) -> u64 {
         let start = self.now;
         if self.oracle.calm || self.dice.coin() {
-            self.publish(Rc::new(self.cluster.map()));
+            self.publish(Rc::new(self.cluster.map()), true);
         } else {
             self.plan_between(0, 100_000, Event::Ask);
         }
@@ -340,9 +340,9 @@ impl World {
         }
     }
 
-    pub fn publish(&mut self, map: Rc<SlotMap>) {
+    pub fn publish(&mut self, map: Rc<SlotMap>, hinted: bool) {
         let same = self.published.as_ref().is_some_and(|p| p.same_topology(&map));
-        if same && !self.mix.publish_always {
+        if same && !hinted && !self.mix.publish_always {
             return;
         }
         self.note(format_args!("topology: {:?}", map.shards));

@@ -2,14 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::{at, put, take, Reactor, FIRST_SOCKET, READS_PER_TURN};
 use crate::base::arena::Key;
 use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::Backend;
+
+/// A host that has gone without a word is noticed after this time without traffic and some probes, about a minute in all;
+/// where a client is blocked for ever nothing else would tell.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
 
 impl Reactor {
     pub(super) fn connect(&mut self, key: Key<Backend>, addr: SocketAddr) {
@@ -55,8 +62,9 @@ impl Reactor {
             (Ok(None), Err(e)) => e,
             (Ok(None), Ok(_)) => {
                 socket.connecting = false;
-                // Only latency depends on it.
+                // Only latency depends on the one, and on the other how soon some losses are seen.
                 let _ = socket.stream.set_nodelay(true);
+                let _ = SockRef::from(&socket.stream).set_tcp_keepalive(&KEEPALIVE);
                 self.engine.backend_connected(key);
                 return true;
             }
