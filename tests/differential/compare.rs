@@ -89,7 +89,8 @@ fn number(reply: &[u8]) -> Option<i64> {
     (reply.first() == Some(&b':')).then(|| show(body(reply)).parse().ok())?
 }
 
-fn is_null(reply: &[u8]) -> bool {
+/// Whether a reply is a null of any form.
+pub fn is_null(reply: &[u8]) -> bool {
     matches!(reply, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
 }
 

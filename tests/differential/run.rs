@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::{same, same_exec, How};
+use super::compare::{is_null, same, same_exec, How};
 use super::stream::{Kind, Line, Sent, Stream};
-use super::words::LEFT_OUT;
+use super::words::{self, LEFT_OUT};
 use crate::support::frame::{body, is_error, items, request, show};
 use crate::support::{Proxy, RawClient, Server};
 
@@ -38,15 +38,19 @@ pub struct Run {
 impl Run {
     /// Connects, and empties both sides.
     pub fn new(proxy: &Proxy, server: &Server, seed: u64) -> Run {
+        // Half of them speak RESP3 from the start; HELLO and RESET in the stream change that.
+        let connect = |i: usize, c: RawClient| if i % 2 == 0 { c } else { c.resp3() };
         let wires = (0..LINES)
-            .map(|_| Wire {
-                proxy: proxy.client(),
-                server: server.client(),
+            .map(|i| Wire {
+                proxy: connect(i, proxy.client()),
+                server: connect(i, server.client()),
                 line: Line::default(),
                 queued: Vec::new(),
             })
             .collect();
-        let stream = Stream::new(seed, dumps(&mut server.client()));
+        let mut probe = server.client();
+        let newer = words::NEWER.iter().filter(|p| knows(&mut probe, p.1)).collect();
+        let stream = Stream::new(seed, dumps(&mut probe), newer);
         for client in [&mut proxy.client(), &mut server.client()] {
             assert_eq!(client.line("FLUSHALL"), b"+OK\r\n");
         }
@@ -143,6 +147,7 @@ impl Run {
                 b"hash" => (&[b"HGETALL"], How::Pairs),
                 b"list" => (&[b"LRANGE", b"0", b"-1"], How::Bytes),
                 b"set" => (&[b"SMEMBERS"], How::Set),
+                b"vectorset" => (&[b"VCARD"], How::Bytes),
                 b"zset" => (&[b"ZRANGE", b"0", b"-1", b"WITHSCORES"], How::Bytes),
                 _ => (&[b"XRANGE", b"-", b"+"], How::Bytes),
             };
@@ -223,6 +228,16 @@ fn scan(client: &mut RawClient, options: &[&str]) -> Vec<Vec<u8>> {
 
 fn reconnect(client: &RawClient) -> RawClient {
     RawClient::connect(client.stream().peer_addr().unwrap().port())
+}
+
+/// Whether the server has the command of a pattern, and its sub-command or option where that says more.
+fn knows(server: &mut RawClient, pattern: &str) -> bool {
+    let name = pattern.split(' ').next().unwrap_or_default();
+    let names = name.trim_matches(['[', ']']).split('|');
+    names.into_iter().all(|n| {
+        let info = server.call(&["COMMAND", "INFO", n]);
+        !items(&info).iter().any(|i| is_null(i))
+    })
 }
 
 fn words(sent: &Sent) -> String {

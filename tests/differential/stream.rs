@@ -83,6 +83,8 @@ pub struct Stream {
     pub dice: Dice,
     /// Payloads for RESTORE, some of them broken.
     dumps: Vec<Vec<u8>>,
+    /// Commands that only newer servers have, and these do.
+    newer: Vec<&'static Pattern>,
 }
 
 /// A command in the making.
@@ -99,8 +101,8 @@ struct Draft {
 
 impl Stream {
     /// A stream that repeats itself for the same seed.
-    pub fn new(seed: u64, dumps: Vec<Vec<u8>>) -> Stream {
-        Stream { dice: Dice::new(seed), dumps }
+    pub fn new(seed: u64, dumps: Vec<Vec<u8>>, newer: Vec<&'static Pattern>) -> Stream {
+        Stream { dice: Dice::new(seed), dumps, newer }
     }
 
     /// The next command for a connection.
@@ -132,6 +134,10 @@ impl Stream {
                 let pattern = self.pick(SPLIT);
                 self.make(pattern, tag, true)
             }
+            341..=420 if !self.newer.is_empty() => {
+                let pattern = *self.dice.pick(&self.newer);
+                self.make(pattern, tag, false)
+            }
             _ => loop {
                 let pattern = self.pick(KEYED);
                 if line.watched.is_none() || !may_block(pattern) {
@@ -161,6 +167,10 @@ impl Stream {
                 self.keyed(pattern, tag)
             }
             41 => self.keyed(refused_in_queue(), tag),
+            42..=49 if !self.newer.is_empty() => {
+                let pattern = *self.dice.pick(&self.newer);
+                self.keyed(pattern, tag)
+            }
             _ => loop {
                 let sent = {
                     let pattern = self.pick(KEYED);
@@ -268,7 +278,7 @@ impl Stream {
 
     fn random(&mut self, name: &str, may_leave: bool, draft: &mut Draft) {
         let pieces = match name {
-            "kv" | "s" | "h" | "l" | "t" | "z" | "x" | "g" | "p" | "k" => {
+            "kv" | "s" | "h" | "l" | "t" | "z" | "x" | "g" | "p" | "u" | "k" => {
                 let of_its_own = draft.crosses || (may_leave && draft.is_free);
                 let tag = if of_its_own { self.dice.below(TAGS) } else { draft.tag };
                 draft.keys.push(draft.args.len());
@@ -430,7 +440,7 @@ fn plain(args: &[&[u8]], kind: Kind) -> Sent {
 #[test]
 fn the_stream_repeats_itself_and_crosses_only_slots() {
     let all = |seed| {
-        let (mut stream, mut line) = (Stream::new(seed, vec![b"x".to_vec()]), Line::default());
+        let (mut stream, mut line) = (Stream::new(seed, vec![b"x".to_vec()], Vec::new()), Line::default());
         (0..5000).map(|_| stream.next(&mut line)).collect::<Vec<_>>()
     };
     let words = |sent: Vec<Sent>| sent.into_iter().map(|s| s.args).collect::<Vec<_>>();

@@ -39,6 +39,7 @@ pub const KEYED: &[Pattern] = &[
     // Strings.
     (20, "SET $s $v", Bytes),
     (4, "SET $s $v [NX|XX|GET|KEEPTTL|EX~1000|PX~1000000|EXAT~4102444800|XX~GET|EX~0|NX~XX|EX~x]", Bytes),
+    (1, "SET $s $v IFEQ $v [|GET]", Bytes),
     (14, "GET $s", Bytes),
     (2, "GETSET $s $v", Bytes),
     (2, "GETDEL $s", Bytes),
@@ -64,6 +65,7 @@ pub const KEYED: &[Pattern] = &[
     (1, "BITFIELD_RO $s [GET~u8~0|SET~u8~0~1]", Bytes),
     (2, "BITOP [AND|OR|XOR] $s $s*", Bytes),
     (1, "BITOP NOT $s $s [|$s]", Bytes),
+    (1, "BITOP [DIFF|DIFF1|ANDOR|ONE] $s $s $s", Bytes),
     // Hashes.
     (10, "[HSET|HMSET] $h $wv*", Bytes),
     (4, "HGET $h $w", Bytes),
@@ -79,7 +81,7 @@ pub const KEYED: &[Pattern] = &[
     (2, "HRANDFIELD $h [|3|-3|2~WITHVALUES|-4~WITHVALUES|0|x]", Shape),
     (2, "HSCAN $h 0 [COUNT~100000|MATCH~f*~COUNT~100000|COUNT~0|COUNT]", ScanPairs),
     (1, "HEXPIRE $h 1000 FIELDS 1 $w", Bytes),
-    (1, "HTTL $h FIELDS 2 $w $w", Deep),
+    (1, "HTTL $h FIELDS 2 $w $w", Shape),
     (1, "HGETEX $h [|PERSIST|EX~1000] FIELDS 1 $w", Bytes),
     (1, "HGETDEL $h FIELDS 1 $w", Bytes),
     (1, "HSETEX $h [|FNX] FIELDS 1 $w $v", Bytes),
@@ -181,6 +183,7 @@ pub const KEYED: &[Pattern] = &[
     (2, "[GEOPOS|GEOHASH] $g $m*", Bytes),
     (2, "GEODIST $g $m $m [|km|parsec]", Bytes),
     (2, "GEOSEARCH $g FROMLONLAT 15 37 BYRADIUS 500 km ASC [|WITHDIST|WITHCOORD~WITHHASH|COUNT~2]", Bytes),
+    (1, "GEOSEARCH $g BYPOLYGON [3~10~32~20~32~15~42|4~10~32] ASC", Bytes),
     (1, "GEOSEARCH $g FROMMEMBER $m BYBOX 800 800 km DESC", Bytes),
     (1, "GEOSEARCHSTORE $g $g FROMLONLAT 15 37 BYRADIUS 500 km [|STOREDIST]", Bytes),
     (1, "[GEORADIUS|GEORADIUS_RO] $g 15 37 500 km ASC [|WITHDIST]", Bytes),
@@ -230,6 +233,32 @@ pub const KEYED: &[Pattern] = &[
     (1, "SPUBLISH $s $v", Bytes),
     // Of no use without a key.
     (1, "[GET|HGET|NOSUCH|nosuch|Xx] $s* $v $v", Bytes),
+];
+
+/// Commands with keys that only newer servers have, each sent where the servers at hand have it.
+pub const NEWER: &[Pattern] = &[
+    (1, "[HEXPIRE|HPEXPIRE] $h [1000000|0|-1|x] [|NX|XX|GT|LT|FOO] FIELDS 1 $w", Bytes),
+    (1, "[HEXPIREAT|HPEXPIREAT] $h [4102444800000|1] FIELDS [2~f1~f2|1~f3|3~f1|x~f1]", Bytes),
+    (1, "HPERSIST $h FIELDS 2 $w $w", Bytes),
+    (1, "[HTTL|HPTTL|HEXPIRETIME|HPEXPIRETIME] $h FIELDS [1~f1|2~f1~f2|0|1]", Shape),
+    (1, "HGETEX $h [|PERSIST|EX~1000|PXAT~4102444800000|KEEP] FIELDS 2 $w $w", Bytes),
+    (1, "HSETEX $h [|FNX|FXX|KEEPTTL|EX~1000] FIELDS [1~f4~v|2~f4~v~f5|1~f5]", Bytes),
+    (1, "HGETDEL $h FIELDS [1~f4|2~f5~f6|0|x]", Bytes),
+    (1, "VADD $u VALUES 3 $f $f 1 $m", Bytes),
+    (1, "VADD $u VALUES [3~0.5~0.25~1|2~1~2|3~1] $m [|SETATTR~{\"year\":1950}|NOQUANT|CAS]", Bytes),
+    (1, "VSIM $u VALUES 3 0.5 0.25 1 WITHSCORES TRUTH COUNT 5", Shape),
+    (1, "VSIM $u ELE $m [|TRUTH|FILTER~.year>1900|NOSUCH]", Shape),
+    (1, "VREM $u $m", Bytes),
+    (1, "[VCARD|VDIM] $u", Bytes),
+    (1, "[VEMB|VGETATTR|VISMEMBER] $u $m", Shape),
+    (1, "VSETATTR $u $m [{\"year\":1970}||x]", Bytes),
+    (1, "VLINKS $u $m [|WITHSCORES]", Shape),
+    (1, "VINFO $u", Shape),
+    (1, "VRANDMEMBER $u [|2|-2|x]", Shape),
+    (1, "XDELEX $x [KEEPREF|DELREF|ACKED|] IDS 2 $id $id", Bytes),
+    (1, "XACKDEL $x g1 [KEEPREF|DELREF|ACKED|] IDS [1~1-1|2~1-1|0|x]", Bytes),
+    (1, "DELIFEQ $s $v", Bytes),
+    (1, "MSETEX [1~$s~v1|2~$s~v1~$s~v2|0|x] [|NX|XX|EX~1000|KEEPTTL|FOO]", Bytes),
 ];
 
 /// Commands that are split by slot; inside MULTI they have one tag.
