@@ -318,11 +318,10 @@ impl World {
     pub fn feed(&mut self) {
         let mut hungry = Vec::new();
         for c in &self.clients {
-            match c.sent.front().map(|op| &op.what) {
-                Some(What::Pop { key, .. } | What::Move { from: key, .. } | What::XRead { key, .. }) => {
-                    hungry.push(*key)
-                }
-                _ => {}
+            let what = c.sent.front().map(|op| &op.what);
+            if let Some(What::Pop { key, .. } | What::Move { from: key, .. } | What::XRead { key, .. }) = what
+            {
+                hungry.push(*key);
             }
         }
         for key in hungry {
