@@ -345,7 +345,7 @@ impl World {
             What::Pop { timeout, .. } | What::Move { timeout, .. } | What::XRead { timeout, .. } => timeout,
             _ => return Ok(()),
         };
-        if reply.error().is_some_and(|e| e.starts_with("UNBLOCKED ")) {
+        if reply.error().is_some_and(|e| e.starts_with("UNBLOCKED client ")) {
             self.clients[op.client].woken += 1;
             return self.may_be_woken(op);
         }
