@@ -1,0 +1,7 @@
+//! See the file in `tests/fuzz`, which `cargo test` runs, too.
+#![no_main]
+
+#[path = "../../../tests/fuzz/slots_reply.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::check(data));
