@@ -2,17 +2,15 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis_cluster_proxy::config::{self, Invocation, Settings};
 use redis_cluster_proxy::net::admin::{self, AdminHandle, AdminParts};
+use redis_cluster_proxy::net::handover;
+use redis_cluster_proxy::net::life::{self, FLUSH};
 use redis_cluster_proxy::net::logger::{self, LogHandle};
 use redis_cluster_proxy::net::server::{self, Server};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
-
-/// How long the last log lines may take to be written.
-const FLUSH: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let settings = match config::from_args(std::env::args_os().skip(1)) {
@@ -41,16 +39,15 @@ fn main() -> ExitCode {
 
 fn run(settings: &Settings) -> Result<(), String> {
     // Before any other thread, so that all of them leave these signals to this one.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot take signals: {e}"))?;
+    let signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2]).map_err(|e| format!("cannot take signals: {e}"))?;
     let log = logger::init(&settings.log)?;
     let server = server::start(&Arc::new(settings.proxy.clone()))?;
     let admin =
         settings.proxy.debug_addr.as_deref().map(|addr| start_admin(addr, &server, &log)).transpose()?;
     log::info!("{} {} listens on {}", config::PROGRAM, env!("CARGO_PKG_VERSION"), server.addr);
-    serve(server, signals, &log);
-    if let Some(admin) = admin {
-        admin.stop();
-    }
+    handover::serving();
+    life::live(server, admin, signals, &log, settings.proxy.upgrade_timeout);
     log.flush(FLUSH);
     Ok(())
 }
@@ -62,24 +59,4 @@ fn start_admin(addr: &str, server: &Server, log: &LogHandle) -> Result<AdminHand
         admin::spawn(addr, parts).map_err(|e| format!("-debug-addr: cannot listen on {addr}: {e}"))?;
     log::info!("admin pages at http://{}/", admin.addr());
     Ok(admin)
-}
-
-/// Waits for signals: SIGHUP reopens the logs, SIGTERM and SIGINT stop in order, a second one stops at once.
-fn serve(server: Server, mut signals: Signals, log: &LogHandle) {
-    let first = signals.forever().find(|signal| {
-        if *signal == SIGHUP {
-            log.reopen();
-        }
-        *signal != SIGHUP
-    });
-    log::info!("signal {}: stopping", first.unwrap_or(SIGTERM));
-    let log = log.clone();
-    std::thread::spawn(move || {
-        if signals.forever().any(|signal| signal != SIGHUP) {
-            log::warn!("second signal: stopping at once");
-            log.flush(FLUSH);
-            std::process::exit(1);
-        }
-    });
-    server.stop();
 }

@@ -68,6 +68,8 @@ pub struct Config {
     pub retry_timeout: Duration,
     /// `-drain-timeout`: how long an orderly stop waits for what is in flight.
     pub drain_timeout: Duration,
+    /// `-upgrade-timeout`: how long connected clients are served on after a successor has taken over.
+    pub upgrade_timeout: Duration,
     /// `-max-clients`: clients at once, at most.
     pub max_clients: usize,
     /// `-client-idle-timeout`: a client that sends nothing for so long is closed; zero means never.
@@ -123,6 +125,7 @@ impl Config {
             reply_timeout: Duration::ZERO,
             retry_timeout: Duration::ZERO,
             drain_timeout: Duration::ZERO,
+            upgrade_timeout: Duration::ZERO,
             max_clients: 0,
             client_idle_timeout: Duration::ZERO,
             client_output_limit: 0,

@@ -1,4 +1,4 @@
-//! The socket that clients connect to.
+//! The socket that clients connect to: opened here, or taken over.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,36 +6,52 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::handover::{self, Origin};
+use crate::config::Config;
+
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 4096;
 
 /// A silent client is probed after this time, so that a half-open connection ends some day.
 const KEEPALIVE: Duration = Duration::from_secs(300);
 
-/// Listens at `addr` (`host:port`). What accepted sockets inherit from this one (on Linux and the BSDs) need not be set
-/// for each of them: no delay, keepalive.
+/// The listening socket that this process was started with, or one at `-addr`.
 ///
 /// # Errors
 /// One line that names the address and the system's reason.
-pub fn listen(addr: &str) -> Result<mio::net::TcpListener, String> {
+pub fn listen(config: &Config) -> Result<(Socket, Origin), String> {
+    let Some((socket, origin)) = handover::inherited() else {
+        return open(&config.addr).map(|socket| (socket, Origin::Own));
+    };
+    prepare(&socket).map_err(|e| format!("the listening socket that was handed over: {e}"))?;
+    Ok((socket, origin))
+}
+
+/// What accepted sockets inherit from this one (on Linux and the BSDs) need not be set for each of them: no delay,
+/// keepalive.
+fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+fn open(addr: &str) -> Result<Socket, String> {
     let addrs = addr.to_socket_addrs().map_err(|e| format!("-addr: cannot resolve {addr}: {e}"))?;
     let mut last = format!("-addr: {addr} has no address");
     for a in addrs {
         match listen_at(a) {
-            Ok(listener) => return Ok(listener),
+            Ok(socket) => return Ok(socket),
             Err(e) => last = format!("-addr: cannot listen on {a}: {e}"),
         }
     }
     Err(last)
 }
 
-fn listen_at(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
+fn listen_at(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    prepare(&socket)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    Ok(mio::net::TcpListener::from_std(socket.into()))
+    Ok(socket)
 }

@@ -32,6 +32,8 @@ pub enum Message {
     Answer(Key<Ask>, Answer),
     /// What clients of another worker sent, for those of this one that watch.
     Show(Vec<u8>),
+    /// Stop accepting, since another process does from now on.
+    Retire,
     /// Stop accepting, finish what is in flight within the drain timeout, then end the thread.
     Drain,
 }

@@ -2,10 +2,13 @@
 
 pub mod admin;
 pub mod clock;
+pub mod handover;
 mod host;
+pub mod life;
 mod listener;
 pub mod logger;
 pub mod mesh;
+mod notify;
 pub mod profile;
 mod reactor;
 pub mod server;

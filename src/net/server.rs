@@ -2,14 +2,18 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
+use socket2::Socket;
 
 use super::clock::Clock;
+use super::handover::{is_successor, Origin};
 use super::listener::listen;
 use super::mesh::{Message, WorkerHandle};
 use super::reactor::{Parts, Reactor, WAKER};
@@ -19,6 +23,9 @@ use crate::proxy::{Engine, Surroundings};
 
 /// Descriptors kept for what is not a client: backends, log files, the admin server.
 const SPARE_DESCRIPTORS: u64 = 512;
+
+/// How long a process that takes over may take to learn the topology.
+const LEARNING: Duration = Duration::from_secs(10);
 
 /// A running server.
 #[derive(Debug)]
@@ -30,6 +37,9 @@ pub struct Server {
     /// The topology thread.
     pub topology: TopologyHandle,
     threads: Vec<JoinHandle<()>>,
+    /// The listening socket once more, to be handed over.
+    socket: Socket,
+    origin: Origin,
     /// Tells this run of the process from others.
     run: u64,
 }
@@ -37,15 +47,16 @@ pub struct Server {
 /// What a worker is made of before its thread runs.
 type Seed = (Poll, Receiver<Message>);
 
-/// Binds `-addr` and starts all threads.
+/// Binds `-addr`, or takes the socket that was handed over, and starts all threads.
 ///
 /// # Errors
-/// One line: the address cannot be listened on, or the system has no more threads or descriptors.
+/// One line: the address cannot be listened on, the system has no more threads or descriptors, or the cluster cannot be
+/// reached by a process that is to take over.
 pub fn start(config: &Arc<Config>) -> Result<Server, String> {
     let config =
         &Arc::new(Config { max_clients: raise_descriptor_limit(config.max_clients), ..(**config).clone() });
-    let listener = listen(&config.addr)?;
-    let addr = listener.local_addr().map_err(|e| format!("-addr: {e}"))?;
+    let (socket, origin) = listen(config)?;
+    let addr = socket.local_addr().ok().and_then(|a| a.as_socket()).ok_or("-addr: no internet address")?;
     let system = |e: io::Error| format!("cannot start: {e}");
     let (mut workers, mut seeds) = (Vec::new(), Vec::new());
     for _ in 0..config.workers {
@@ -54,9 +65,13 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
         seeds.push(seed);
     }
     let topology = topology::spawn(Arc::clone(config), workers.clone()).map_err(system)?;
+    if is_successor() {
+        learn(&workers, &seeds)?;
+    }
     let run = Clock::new().wall_micros();
-    let mut server = Server { addr, workers, topology, threads: Vec::new(), run };
-    let mut listener = Some(listener);
+    let again = socket.try_clone().map_err(system)?;
+    let mut server = Server { addr, workers, topology, threads: Vec::new(), socket: again, origin, run };
+    let mut listener = Some(TcpListener::from_std(socket.into()));
     for (me, seed) in seeds.into_iter().enumerate() {
         let thread = server.start_worker(config, me, seed, listener.take()).map_err(system)?;
         server.threads.push(thread);
@@ -65,6 +80,26 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
 }
 
 impl Server {
+    /// The listening socket for another process, and whose it is.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn socket(&self) -> io::Result<(OwnedFd, Origin)> {
+        Ok((self.socket.try_clone()?.into(), self.origin))
+    }
+
+    /// Accepts no more clients, as another process does from now on; those connected are served as before.
+    pub fn retire(&self) {
+        for worker in &self.workers {
+            worker.send(Message::Retire);
+        }
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> u64 {
+        self.workers.iter().map(|w| u64::from(w.clients())).sum()
+    }
+
     /// Orderly stop: finishes what is in flight, within `-drain-timeout`, and waits for the workers to end.
     pub fn stop(self) {
         for worker in &self.workers {
@@ -98,7 +133,9 @@ impl Server {
         let engine = Engine::new(Arc::clone(config), around, clock.now());
         let (workers, topology, max_clients) =
             (self.workers.clone(), self.topology.clone(), config.max_clients);
-        let parts = Parts { poll, inbox, listener, workers, me, max_clients, topology, run: self.run };
+        let closes = self.origin == Origin::Own;
+        let parts =
+            Parts { poll, inbox, listener, closes, workers, me, max_clients, topology, run: self.run };
         let mut reactor = Reactor::new(parts, engine, clock)?;
         std::thread::Builder::new().name(format!("worker-{me}")).spawn(move || {
             let _fate = Fate;
@@ -119,6 +156,15 @@ impl Drop for Fate {
             std::process::exit(101);
         }
     }
+}
+
+/// Waits for the first topology, so that no client finds a process that does not know the cluster yet.
+fn learn(workers: &[WorkerHandle], seeds: &[Seed]) -> Result<(), String> {
+    let unknown = || format!("cannot take over: no node of the cluster has answered within {LEARNING:?}");
+    let ([worker, ..], [(_, inbox), ..]) = (workers, seeds) else { return Err(unknown()) };
+    let message = inbox.recv_timeout(LEARNING).map_err(|_| unknown())?;
+    worker.send(message);
+    Ok(())
 }
 
 fn new_worker() -> io::Result<(WorkerHandle, Seed)> {

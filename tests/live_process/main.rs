@@ -9,6 +9,7 @@ mod flags;
 mod logs;
 mod signals;
 mod stop;
+mod upgrade;
 
 use std::sync::OnceLock;
 

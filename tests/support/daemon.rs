@@ -27,20 +27,31 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `program` with its standard output and error going to the file `output`.
     pub fn start(program: &str, args: &[impl AsRef<str>], output: &Path) -> Daemon {
-        Self::launch(program, args, output, false)
+        Self::launch(program, args, output, false, Stdio::null())
+    }
+
+    /// As [`Daemon::start`] with something to read from.
+    pub fn start_with(program: &str, args: &[impl AsRef<str>], output: &Path, stdin: Stdio) -> Daemon {
+        Self::launch(program, args, output, false, stdin)
     }
 
     /// As [`Daemon::start`] for a program that starts others and ends them on SIGTERM.
     pub fn start_parent(program: &str, args: &[impl AsRef<str>], output: &Path) -> Daemon {
-        Self::launch(program, args, output, true)
+        Self::launch(program, args, output, true, Stdio::null())
     }
 
-    fn launch(program: &str, args: &[impl AsRef<str>], output: &Path, is_parent: bool) -> Daemon {
+    fn launch(
+        program: &str,
+        args: &[impl AsRef<str>],
+        output: &Path,
+        is_parent: bool,
+        stdin: Stdio,
+    ) -> Daemon {
         let file = File::create(output).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", if is_parent { "TERM" } else { "KILL" }, program]);
         command.args(args.iter().map(|a| OsString::from(a.as_ref())));
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        command.stdin(stdin).stdout(file.try_clone().unwrap()).stderr(file);
         let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
         Daemon { child, output: output.to_path_buf(), is_parent }
     }

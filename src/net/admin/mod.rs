@@ -9,11 +9,14 @@ mod workers;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::net::handover::is_successor;
 use crate::net::mesh::WorkerHandle;
 use crate::net::topology::TopologyHandle;
 use http::Response;
@@ -21,6 +24,8 @@ use pages::Pages;
 
 /// Requests served at once, at most.
 const MAX_CONNECTIONS: usize = 4;
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 128;
 /// How long a request waits for one of the others to end before it is refused.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -47,6 +52,7 @@ impl fmt::Debug for AdminParts {
 #[derive(Debug)]
 pub struct AdminHandle {
     addr: SocketAddr,
+    socket: TcpListener,
     stopping: Arc<AtomicBool>,
 }
 
@@ -59,8 +65,8 @@ impl AdminHandle {
     /// Accepts no more requests; those being served are not waited for.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // The thread waits in accept; a connection wakes it.
-        let _ = TcpStream::connect_timeout(&reachable(self.addr), Duration::from_secs(1));
+        // The thread waits in accept, which this ends.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 }
 
@@ -71,6 +77,7 @@ impl AdminHandle {
 pub fn spawn(addr: &str, parts: AdminParts) -> io::Result<AdminHandle> {
     let listener = listen(addr).map_err(|e| io::Error::new(e.kind(), format!("-debug-addr {addr}: {e}")))?;
     let addr = listener.local_addr()?;
+    let socket = listener.try_clone()?;
     let stopping = Arc::new(AtomicBool::new(false));
     let server = Server {
         pages: Arc::new(Pages::new(parts)),
@@ -78,25 +85,31 @@ pub fn spawn(addr: &str, parts: AdminParts) -> io::Result<AdminHandle> {
         places: Arc::default(),
     };
     std::thread::Builder::new().name("admin".into()).spawn(move || server.run(&listener))?;
-    Ok(AdminHandle { addr, stopping })
+    Ok(AdminHandle { addr, socket, stopping })
 }
 
 fn listen(addr: &str) -> io::Result<TcpListener> {
-    match addr.strip_prefix(':') {
-        Some(port) => TcpListener::bind(format!("0.0.0.0:{port}")),
-        None => TcpListener::bind(addr),
+    let addr = addr.strip_prefix(':').map_or_else(|| addr.to_owned(), |port| format!("0.0.0.0:{port}"));
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for a in addr.to_socket_addrs()? {
+        match listen_at(a) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => last = e,
+        }
     }
+    Err(last)
 }
 
-/// An address that reaches a listener at `addr` from this host.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        });
-    }
-    addr
+/// Only a process that takes over may share the address, with the one it takes over from; that one has allowed it as
+/// soon as nobody else could have the address any more.
+fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_successor())?;
+    socket.bind(&addr.into())?;
+    socket.set_reuse_port(true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// What the accepting thread owns.
@@ -182,23 +195,5 @@ impl Drop for Place {
     fn drop(&mut self) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.freed.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wildcard_address_is_reached_by_loopback() {
-        let cases = [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("127.0.0.2:1", "127.0.0.2:1"),
-            ("10.0.0.1:1", "10.0.0.1:1"),
-        ];
-        for (bound, expected) in cases {
-            assert_eq!(reachable(bound.parse().unwrap()).to_string(), expected);
-        }
     }
 }

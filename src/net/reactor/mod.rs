@@ -51,6 +51,8 @@ pub struct Parts {
     pub inbox: Receiver<Message>,
     /// Where clients are accepted, on one of the workers.
     pub listener: Option<TcpListener>,
+    /// Whether the listening socket goes with an orderly stop; else somebody else accepts, now or later.
+    pub closes: bool,
     /// All workers, this one among them.
     pub workers: Vec<WorkerHandle>,
     /// Number of this worker.
@@ -171,16 +173,21 @@ impl Reactor {
                 Message::Ask { from, ask, question } => self.answer(from, ask, &question),
                 Message::Answer(ask, answer) => self.engine.answered(ask, answer),
                 Message::Show(lines) => self.engine.watched(&lines),
+                Message::Retire => drop(self.stop_listening()),
                 Message::Drain => self.drain(),
             }
             self.effects();
         }
     }
 
-    /// Stops accepting; what has arrived is still taken in, then clients are closed as they are done.
+    /// Stops accepting; who has connected and what has arrived is still taken in, then clients are closed as they are
+    /// done.
     fn drain(&mut self) {
-        self.parts.listener = None;
-        self.accept_at = None;
+        self.accept();
+        if let Some(listener) = self.stop_listening().filter(|_| self.parts.closes) {
+            // Other descriptors of the socket, such as the standard input, would keep it open.
+            let _ = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both);
+        }
         self.draining = true;
         for index in 0..self.clients.len() {
             self.pump_client(index);
@@ -188,6 +195,14 @@ impl Reactor {
         self.effects();
         self.flush();
         self.engine.drain();
+    }
+
+    /// Takes the listener out. While another process has the socket, too, closing it would leave it registered.
+    fn stop_listening(&mut self) -> Option<TcpListener> {
+        self.accept_at = None;
+        let mut listener = self.parts.listener.take()?;
+        let _ = self.parts.poll.registry().deregister(&mut listener);
+        Some(listener)
     }
 
     /// What the last turn left, and clients whose reading goes on.
