@@ -5,9 +5,10 @@ PORT ?= 8088
 SEEDS ?= 500
 SECONDS ?= 60
 COMMANDS ?= 20000
+MINUTES ?= 20
 
 # Integration tests that have a stage of their own in `make test`; every other one runs with the unit tests.
-STAGED := simulation differential live live_faults live_process clients
+STAGED := simulation differential live live_faults live_process clients soak
 OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
             $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
@@ -19,7 +20,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
-.PHONY: help build build-min demo measure foreign-suite bench fuzz install-tools longest clean \
+.PHONY: help build build-min demo measure foreign-suite bench fuzz soak install-tools longest clean \
         test check-format check-lints test-units test-differential test-live test-engines test-clients sim
 
 help: ## this list
@@ -108,6 +109,9 @@ fuzz: ## each fuzz target under libFuzzer in turn (SECONDS=60 each); installs ca
 	    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tools/fuzz $$target tools/fuzz/corpus/$$target tools/fuzz/seeds/$$target \
 	        -- -max_total_time=$(SECONDS) || exit 1; \
 	done
+
+soak: ## a mixed load with a fault every 20 seconds, memory and descriptors read (MINUTES=20)
+	$(RAISE_LIMITS) SOAK_MINUTES=$(MINUTES) cargo test --test soak -- --nocapture
 
 longest: ## the longest functions and files
 	@tools/longest.sh
