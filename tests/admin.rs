@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use log::LevelFilter;
-use redis_cluster_proxy::config::{Config, ReadPrefer};
+use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::net::admin::{spawn, AdminHandle, AdminParts};
 use redis_cluster_proxy::net::clock::Clock;
 use redis_cluster_proxy::net::mesh::{Message, WorkerHandle};
@@ -106,26 +106,13 @@ fn nowhere() -> SocketAddr {
 
 fn config(node: SocketAddr) -> Arc<Config> {
     Arc::new(Config {
-        addr: String::new(),
         startup_nodes: vec![node.to_string()],
-        password: String::new(),
         connect_timeout: Duration::from_secs(1),
         slots_reload_interval: Duration::from_secs(3600),
-        backend_idle_connections: 0,
-        backend_init_connections: 0,
-        read_prefer: ReadPrefer::Master,
         workers: 2,
-        debug_addr: None,
-        announce_addr: None,
         reply_timeout: Duration::from_secs(1),
         retry_timeout: Duration::from_secs(1),
-        drain_timeout: Duration::from_secs(1),
-        max_clients: 1,
-        client_idle_timeout: Duration::ZERO,
-        client_output_limit: 1 << 20,
-        pubsub_output_limit: 1 << 20,
-        refused_commands: Vec::new(),
-        max_request: 1 << 20,
+        ..Config::for_tests()
     })
 }
 
@@ -227,7 +214,7 @@ fn the_log_level_is_handed_on() {
 #[test]
 fn unknown_pages_list_those_there_are() {
     let admin = Admin::start(nowhere());
-    for target in ["/", "/nothing", "/debug/pprof/heap"] {
+    for target in ["/index.html", "/nothing", "/debug/pprof/heap"] {
         let reply = admin.get(target);
         assert_eq!(reply.status(), 404);
         assert!(reply.text().contains("/healthz") && reply.text().contains("/metrics"), "{}", reply.text());
@@ -399,5 +386,25 @@ mod profiles {
         for seconds in ["0", "301", "x", ""] {
             assert_eq!(admin.get(&format!("/debug/pprof/profile?seconds={seconds}")).status(), 400);
         }
+    }
+}
+
+/// It needs nothing but the metrics: no other host, no other file.
+#[test]
+fn the_dashboard_is_one_page_that_reads_the_metrics() {
+    let admin = Admin::start(nowhere());
+    let reply = admin.get("/");
+    assert_eq!(reply.status(), 200);
+    let page = reply.text();
+    assert!(page.contains("<!doctype html>") && page.contains("fetch('/metrics'"), "{page}");
+    assert!(page.len() < 10_000, "{} bytes", page.len());
+    for outside in ["http://", "https://", "src=", "href=", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // Whatever the page shows is there.
+    let metrics = admin.get("/metrics");
+    for name in page.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|w| w.ends_with("_total"))
+    {
+        assert!(metrics.text().contains(&format!("redis_cluster_proxy_{name}")), "{name}");
     }
 }

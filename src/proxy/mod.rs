@@ -15,6 +15,7 @@
 //! | `recover`, `loss` | redirects and waiting parts; lost backends |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
+//! | `holdings` | what is held, as numbers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
 //! | `refusals` | what the operator refuses |
 //! | `foreign` | commands that the table does not know |
@@ -38,6 +39,7 @@ mod engine;
 mod errors;
 mod fan;
 mod foreign;
+mod holdings;
 mod info;
 mod intake;
 mod lease;
@@ -63,7 +65,8 @@ mod window;
 pub use across::{Answer, Ask, Question};
 pub use backend::Backend;
 pub use client::Client;
-pub use engine::{Effect, Engine, Hint, Holdings, Surroundings};
+pub use engine::{Effect, Engine, Hint, Surroundings};
+pub use holdings::Holdings;
 pub use info::{Figures, Host};
 pub use intake::Intake;
 pub use pause::Scope;

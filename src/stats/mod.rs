@@ -47,6 +47,16 @@ pub struct Counters {
     pub backends: u64,
     /// Requests waiting for a reply now.
     pub in_flight: u64,
+    /// Requests of several parts under way now.
+    pub gathers: u64,
+    /// Parts that wait to be sent again now.
+    pub parked: u64,
+    /// Clients that wait for the topology or for the end of a pause now.
+    pub waiting: u64,
+    /// Channels and patterns subscribed to now.
+    pub topics: u64,
+    /// Timers set now.
+    pub timers: u64,
     /// Nodes whose circuit is open now.
     pub circuits_open: u64,
 }
@@ -96,6 +106,11 @@ impl Counters {
         self.clients += o.clients;
         self.backends += o.backends;
         self.in_flight += o.in_flight;
+        self.gathers += o.gathers;
+        self.parked += o.parked;
+        self.waiting += o.waiting;
+        self.topics += o.topics;
+        self.timers += o.timers;
         self.circuits_open += o.circuits_open;
     }
 }

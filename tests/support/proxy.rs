@@ -61,6 +61,10 @@ impl Proxy {
         let flags: Vec<&str> = flags.iter().copied().chain(["-debug-addr", &addr]).collect();
         let mut proxy = Self::start(cluster, &flags);
         proxy.debug_port = Some(debug_port);
+        // It serves clients before it listens there.
+        wait_until("the admin address is there", Duration::from_secs(20), || {
+            RawClient::try_connect(debug_port).is_ok()
+        });
         proxy
     }
 

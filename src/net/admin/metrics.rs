@@ -49,6 +49,11 @@ const GAUGES: &[Row] = &[
     ("clients", "Clients connected.", |c| c.clients),
     ("backends", "Connections to nodes that are open.", |c| c.backends),
     ("requests_in_flight", "Requests waiting for a reply.", |c| c.in_flight),
+    ("split_requests", "Requests of several parts under way.", |c| c.gathers),
+    ("parked_parts", "Parts of requests that wait to be sent again.", |c| c.parked),
+    ("waiting_clients", "Clients that wait for the topology or for the end of a pause.", |c| c.waiting),
+    ("topics", "Channels and patterns subscribed to, counted by each worker.", |c| c.topics),
+    ("timers", "Timers set.", |c| c.timers),
     ("circuits_open", "Nodes whose requests fail at once, counted by each worker.", |c| c.circuits_open),
 ];
 
@@ -295,13 +300,18 @@ mod tests {
             failed_at_once: 1019,
             circuits_opened: 1020,
             circuits_open: 1021,
+            gathers: 1022,
+            parked: 1023,
+            waiting: 1024,
+            topics: 1025,
+            timers: 1026,
         };
         let mut page = Page::default();
         sums(
             &mut page,
             &[WorkerSample { answered: true, clients: 0, totals: Totals { counters, ..Totals::default() } }],
         );
-        for value in 1001..=1021 {
+        for value in 1001..=1026 {
             let end = format!(" {value}");
             assert_eq!(page.text.lines().filter(|l| l.ends_with(&end)).count(), 1, "{value}");
         }

@@ -1,4 +1,4 @@
-//! The admin HTTP server: health, metrics, log level, profiles. One thread that accepts, a short-lived one for each
+//! The admin HTTP server: dashboard, health, metrics, log level, profiles. One thread that accepts, a short-lived one for each
 //! request, at most four at once, so that a profile does not stand in the way of a health check.
 
 mod http;

@@ -13,7 +13,11 @@ use crate::net::clock::Clock;
 use crate::net::profile::{self, ProfileError};
 use crate::net::topology::{TopologyHandle, TopologyStatus};
 
+/// Everything that it shows comes from `/metrics`.
+const DASHBOARD: &str = include_str!("dashboard.html");
+
 const INDEX: &str = "redis-cluster-proxy admin pages:
+  /                                     a dashboard for browsers
   /healthz                              200 while all slots are covered and the topology is fresh, else 503
   /metrics                              figures for Prometheus
   /setloglevel?level=debug|info|warn|error
@@ -55,6 +59,7 @@ impl Pages {
             return Response::text("405 Method Not Allowed", "only GET is allowed here");
         }
         match request.path.as_str() {
+            "/" => dashboard(),
             "/healthz" => health(&self.topology.status()),
             "/metrics" => self.metrics(),
             "/setloglevel" => self.log_level(request.param("level")),
@@ -90,6 +95,10 @@ impl Pages {
         log::info!("admin: log level set to {filter}");
         Response::ok(&format!("log level is {}", filter.as_str().to_ascii_lowercase()))
     }
+}
+
+fn dashboard() -> Response {
+    Response { status: "200 OK", content_type: "text/html; charset=utf-8", body: DASHBOARD.into() }
 }
 
 fn health(status: &TopologyStatus) -> Response {
