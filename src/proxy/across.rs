@@ -229,6 +229,18 @@ impl Engine {
         self.put(key, question);
     }
 
+    /// Has a node unblock a client; nobody waits for its answer.
+    pub(super) fn ask_to_unblock(&mut self, place: Place) {
+        let key = self.new_ask(Key::NONE, 0, Then::Nothing);
+        let timer = self.timers.set(self.now.after(PATIENCE), Alarm::Ask(key));
+        if let Some(ask) = self.asks.get_mut(key) {
+            (ask.workers, ask.parts, ask.timer) = (0, 1, timer);
+        }
+        if !self.send_unblock(key, place, false) {
+            self.part_answered(key, b"");
+        }
+    }
+
     /// A node has answered a part of a question, or could not be asked.
     pub(super) fn part_answered(&mut self, key: Key<Ask>, reply: &[u8]) {
         let Some(ask) = self.asks.get_mut(key) else { return };

@@ -40,6 +40,22 @@ impl Engine {
         }
     }
 
+    /// An orderly stop: who is blocked gets the reply of its timeout, and nothing that was popped is lost.
+    pub(super) fn unblock_all(&mut self) {
+        let blocked: Vec<_> =
+            self.clients.iter().filter(|(_, c)| c.is_blocked()).map(|(key, _)| key).collect();
+        for key in blocked {
+            match self.leased(key).filter(|b| self.may_have_been_read(*b)) {
+                Some(backend) => {
+                    if let Answer::Waits(place) = self.unblock_there(backend) {
+                        self.ask_to_unblock(place);
+                    }
+                }
+                None => drop(self.unblock_here(key, false)),
+            }
+        }
+    }
+
     /// Asks the node where a client waits; false when that is not possible.
     pub(super) fn send_unblock(&mut self, ask: Key<Ask>, place: Place, error: bool) -> bool {
         let Some(node) = self.nodes.find(place.node) else { return false };

@@ -99,3 +99,30 @@ fn a_client_whose_slot_nobody_served_may_block_again() {
     rig.dedicated(A).expects(&["BLPOP", &key, "0"]).replies(NIL);
     c.receives(NIL);
 }
+
+/// Closing its connection at the node instead could lose what is popped at this moment.
+#[test]
+fn an_orderly_stop_has_the_node_unblock_who_waits_there() {
+    let (rig, key) = (Rig::three(), key());
+    let (blocked, lucky) = (rig.client(), rig.client());
+    blocked.sends_cmd(&["BLPOP", &key, "0"]);
+    rig.dedicated(A).expects(&["BLPOP", &key, "0"]);
+    rig.drain();
+    blocked.is_open();
+    rig.node(A).expects(&["CLIENT", "UNBLOCK", "77", "TIMEOUT"]).replies(b":1\r\n");
+    rig.dedicated(A).replies(NIL);
+    blocked.receives(NIL).is_closed();
+    lucky.is_closed();
+    assert!(rig.is_drained());
+}
+
+#[test]
+fn an_orderly_stop_answers_a_blocking_command_that_no_node_has_seen() {
+    let (rig, key) = (Rig::three(), key());
+    rig.by_hand(A);
+    let blocked = rig.client();
+    blocked.sends_cmd(&["BLPOP", &key, "0"]).receives_nothing();
+    rig.drain();
+    blocked.receives(NIL).is_closed();
+    assert!(rig.is_drained());
+}
