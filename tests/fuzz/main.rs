@@ -3,6 +3,9 @@
 //!
 //! `FUZZ_SECONDS=n` sets another time. An input that fails is printed and kept; it becomes a seed, named by its symptom.
 
+// A smoke test lasts as long as it is told to.
+#![allow(clippy::disallowed_methods)]
+
 mod engine;
 mod flags;
 mod mutate;
