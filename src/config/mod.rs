@@ -74,6 +74,10 @@ pub struct Config {
     pub max_clients: usize,
     /// `-client-idle-timeout`: a client that sends nothing for so long is closed; zero means never.
     pub client_idle_timeout: Duration,
+    /// `-auth-timeout`: with a password, a client that has not authenticated after so long is closed; zero means never.
+    pub auth_timeout: Duration,
+    /// `-tcp-keepalive`: a silent client is probed after so long; zero means never.
+    pub tcp_keepalive: Duration,
     /// `-client-output-limit`: bytes of replies waiting for one client at which it is closed.
     pub client_output_limit: usize,
     /// `-pubsub-output-limit`: bytes waiting for one subscriber at which it is closed instead of getting a message.
@@ -128,6 +132,8 @@ impl Config {
             upgrade_timeout: Duration::ZERO,
             max_clients: 0,
             client_idle_timeout: Duration::ZERO,
+            auth_timeout: Duration::ZERO,
+            tcp_keepalive: Duration::ZERO,
             client_output_limit: 0,
             pubsub_output_limit: 0,
             refused_commands: Vec::new(),

@@ -12,8 +12,9 @@ use crate::config::Config;
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// A silent client is probed after this time, so that a half-open connection ends some day.
-const KEEPALIVE: Duration = Duration::from_secs(300);
+/// Unanswered probes after which a connection is given up, as with a server.
+const PROBES: u32 = 3;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The listening socket that this process was started with, or one at `-addr`.
 ///
@@ -21,25 +22,32 @@ const KEEPALIVE: Duration = Duration::from_secs(300);
 /// One line that names the address and the system's reason.
 pub fn listen(config: &Config) -> Result<(Socket, Origin), String> {
     let Some((socket, origin)) = handover::inherited() else {
-        return open(&config.addr).map(|socket| (socket, Origin::Own));
+        return open(config).map(|socket| (socket, Origin::Own));
     };
-    prepare(&socket).map_err(|e| format!("the listening socket that was handed over: {e}"))?;
+    prepare(&socket, config.tcp_keepalive)
+        .map_err(|e| format!("the listening socket that was handed over: {e}"))?;
     Ok((socket, origin))
 }
 
 /// What accepted sockets inherit from this one (on Linux and the BSDs) need not be set for each of them: no delay,
 /// keepalive.
-fn prepare(socket: &Socket) -> io::Result<()> {
+fn prepare(socket: &Socket, keepalive: Duration) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+    if keepalive.is_zero() {
+        return socket.set_keepalive(false);
+    }
+    // The system counts in seconds.
+    let (time, gap) = (keepalive.max(SECOND), (keepalive / PROBES).max(SECOND));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(gap).with_retries(PROBES))
 }
 
-fn open(addr: &str) -> Result<Socket, String> {
+fn open(config: &Config) -> Result<Socket, String> {
+    let addr = &config.addr;
     let addrs = addr.to_socket_addrs().map_err(|e| format!("-addr: cannot resolve {addr}: {e}"))?;
     let mut last = format!("-addr: {addr} has no address");
     for a in addrs {
-        match listen_at(a) {
+        match listen_at(a, config.tcp_keepalive) {
             Ok(socket) => return Ok(socket),
             Err(e) => last = format!("-addr: cannot listen on {a}: {e}"),
         }
@@ -47,10 +55,10 @@ fn open(addr: &str) -> Result<Socket, String> {
     Err(last)
 }
 
-fn listen_at(addr: SocketAddr) -> io::Result<Socket> {
+fn listen_at(addr: SocketAddr, keepalive: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    prepare(&socket)?;
+    prepare(&socket, keepalive)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)

@@ -11,6 +11,7 @@ pub mod mesh;
 mod notify;
 pub mod profile;
 mod reactor;
+mod reserve;
 pub mod server;
 mod socket;
 pub mod topology;

@@ -17,6 +17,7 @@ use super::handover::{is_successor, Origin};
 use super::listener::listen;
 use super::mesh::{Message, WorkerHandle};
 use super::reactor::{Parts, Reactor, WAKER};
+use super::reserve;
 use super::topology::{self, TopologyHandle};
 use crate::config::Config;
 use crate::proxy::{Engine, Surroundings};
@@ -56,6 +57,9 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
     let config =
         &Arc::new(Config { max_clients: raise_descriptor_limit(config.max_clients), ..(**config).clone() });
     let (socket, origin) = listen(config)?;
+    if !reserve::fill() {
+        return Err("cannot start: too few open files are allowed".into());
+    }
     let addr = socket.local_addr().ok().and_then(|a| a.as_socket()).ok_or("-addr: no internet address")?;
     let system = |e: io::Error| format!("cannot start: {e}");
     let (mut workers, mut seeds) = (Vec::new(), Vec::new());

@@ -105,6 +105,8 @@ pub enum Alarm {
     Parked(Key<Client>),
     /// Idle timeout.
     Idle(Key<Client>),
+    /// A client must have authenticated by now.
+    Stranger(Key<Client>),
     /// Answers to a question take too long.
     Ask(Key<Ask>),
     /// The cluster is due to be asked again for a command.
@@ -119,35 +121,6 @@ pub enum Alarm {
     HungUp(Key<Client>),
     /// End of an orderly stop.
     Drain,
-}
-
-/// What an engine holds, as numbers; everything that is added for a client or a node must go with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// Clients connected.
-    pub clients: usize,
-    /// Backends connected or being connected.
-    pub backends: usize,
-    /// Nodes known.
-    pub nodes: usize,
-    /// Split requests under way.
-    pub gathers: usize,
-    /// Questions to all workers under way.
-    pub asks: usize,
-    /// Clients that MONITOR.
-    pub monitors: usize,
-    /// Entries on the list of clients that CLIENT PAUSE holds up.
-    pub held: usize,
-    /// Timers set.
-    pub timers: usize,
-    /// Entries on the list of clients that wait for the topology.
-    pub waiting: usize,
-    /// Parts that wait to be sent again, of all clients.
-    pub parked: usize,
-    /// Bytes of replies not taken by the client that has most of them.
-    pub largest_backlog: usize,
-    /// Channels and patterns that clients have subscribed to, or that some node has not been told to forget.
-    pub topics: usize,
 }
 
 /// One worker's data path without its sockets.
@@ -267,6 +240,7 @@ impl Engine {
                 Alarm::Probe(key) => self.probe(key),
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
+                Alarm::Stranger(key) => self.stranger_alarm(key),
                 Alarm::Ask(key) => self.ask_alarm(key),
                 Alarm::Lookup(key) => self.look_up(key),
                 Alarm::PauseEnd => {
@@ -283,33 +257,6 @@ impl Engine {
     /// By when [`Engine::tick`] should be called next, if no event comes before; `None` for never.
     pub fn deadline(&self) -> Option<Time> {
         self.timers.next()
-    }
-
-    /// What was counted, with the gauges filled in.
-    pub fn counters(&self) -> Counters {
-        let in_flight = self.backends.iter().map(|(_, b)| b.fifo.len() as u64).sum();
-        let (clients, backends) = (self.clients.len() as u64, self.backends.len() as u64);
-        let circuits_open = self.nodes.open_circuits() as u64;
-        Counters { clients, backends, in_flight, circuits_open, ..self.counters }
-    }
-
-    /// What is held now.
-    pub fn holdings(&self) -> Holdings {
-        let actives = || self.clients.iter().filter_map(|(_, c)| c.active.as_deref());
-        Holdings {
-            clients: self.clients.len(),
-            backends: self.backends.len(),
-            nodes: self.nodes.len(),
-            gathers: self.gathers.len(),
-            asks: self.asks.len(),
-            monitors: self.watchers.len(),
-            held: self.held.len(),
-            timers: self.timers.len(),
-            waiting: self.waiting.len(),
-            parked: actives().map(|a| a.parked.len()).sum(),
-            largest_backlog: actives().map(|a| a.backlog()).max().unwrap_or(0),
-            topics: self.hub.len(),
-        }
     }
 
     /// What the engine cannot know of the process and the machine it runs on; for showing only.
@@ -388,6 +335,7 @@ impl Engine {
     pub fn drain(&mut self) {
         self.draining = true;
         self.unpause();
+        self.unblock_all();
         self.timers.set(self.now.after(self.config.drain_timeout), Alarm::Drain);
         for key in self.clients.keys() {
             self.close_if_done(key);

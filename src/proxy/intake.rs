@@ -42,8 +42,13 @@ impl Engine {
         self.next_id += self.around.workers as u64;
         self.counters.clients_accepted += 1;
         let client = Client::new(id, peer, self.config.password.is_empty(), self.now);
+        let stranger = !client.authenticated && !self.config.auth_timeout.is_zero();
         let key = self.clients.insert(client);
-        self.set_idle_timer(key);
+        if stranger {
+            self.set_stranger_timer(key);
+        } else {
+            self.set_idle_timer(key);
+        }
         key
     }
 
@@ -158,6 +163,24 @@ impl Engine {
             self.close_client(key);
         } else {
             self.set_idle_timer(key);
+        }
+    }
+
+    /// A client may be a stranger only for so long.
+    pub(super) fn stranger_alarm(&mut self, key: Key<Client>) {
+        let Some(c) = self.clients.get(key) else { return };
+        if c.authenticated {
+            return self.set_idle_timer(key);
+        }
+        log::debug!("client {} ({}) closed: it has not authenticated", c.id, c.peer);
+        self.close_client(key);
+    }
+
+    fn set_stranger_timer(&mut self, key: Key<Client>) {
+        let at = self.now.after(self.config.auth_timeout);
+        let timer = self.timers.set(at, Alarm::Stranger(key));
+        if let Some(c) = self.clients.get_mut(key) {
+            c.timer = timer;
         }
     }
 

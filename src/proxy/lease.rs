@@ -136,6 +136,11 @@ impl Lease {
 }
 
 impl Engine {
+    /// Whether a backend serves one client only.
+    pub fn is_private(&self, key: Key<Backend>) -> bool {
+        self.backends.get(key).is_some_and(|b| b.kind.dedicated)
+    }
+
     /// Sends a request on the client's own backend, and reads no further request of it until the reply has come.
     pub(super) fn send_dedicated(
         &mut self,

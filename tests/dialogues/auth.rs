@@ -210,3 +210,41 @@ fn a_node_in_protected_mode_is_named() {
     rig.node(B).replies(b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n");
     c.receives_error("ERR the proxy could not log in to node 127.0.0.1:7002", &["DENIED"]);
 }
+
+#[test]
+fn a_stranger_is_closed_after_the_auth_timeout_whatever_it_says_meanwhile() {
+    let rig = Rig::three_with(|c| {
+        c.password = "secret".into();
+        c.auth_timeout = std::time::Duration::from_secs(2);
+    });
+    let (silent, busy, known) = (rig.client(), rig.client(), rig.client());
+    known.sends_cmd(&["AUTH", "secret"]).receives(b"+OK\r\n");
+    for _ in 0..3 {
+        rig.advance_ms(500);
+        busy.sends_cmd(&["PING"]).receives(NO_AUTH);
+    }
+    silent.is_open();
+    rig.advance_ms(600);
+    silent.is_closed();
+    busy.is_closed();
+    rig.advance_ms(100_000);
+    known.is_open();
+}
+
+/// RESET forgets who a client is; it has been let in once, and is not hurried again.
+#[test]
+fn a_client_that_resets_is_no_stranger() {
+    let rig = Rig::three_with(|c| {
+        c.password = "secret".into();
+        (c.auth_timeout, c.client_idle_timeout) =
+            (std::time::Duration::from_secs(2), std::time::Duration::from_secs(5));
+    });
+    let c = rig.client();
+    c.sends_cmd(&["AUTH", "secret"]).receives(b"+OK\r\n");
+    rig.advance_ms(3000);
+    c.sends_cmd(&["RESET"]).receives(b"+RESET\r\n");
+    rig.advance_ms(4000);
+    c.is_open();
+    rig.advance_ms(1500);
+    c.is_closed();
+}

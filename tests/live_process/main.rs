@@ -6,6 +6,8 @@ mod support;
 mod admin;
 mod demo;
 mod flags;
+mod host;
+mod hostile;
 mod logs;
 mod signals;
 mod stop;

@@ -10,6 +10,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::{at, put, take, Reactor, FIRST_SOCKET, READS_PER_TURN};
 use crate::base::arena::Key;
+use crate::net::reserve;
 use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::Backend;
 
@@ -21,7 +22,11 @@ const KEEPALIVE: TcpKeepalive =
 impl Reactor {
     pub(super) fn connect(&mut self, key: Key<Backend>, addr: SocketAddr) {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let opened = TcpStream::connect(addr).and_then(|mut stream| {
+        let connect = || TcpStream::connect(addr);
+        // What is for one client has no claim on what is kept back for all.
+        let private = self.engine.is_private(key);
+        let connected = if private { connect() } else { reserve::with(connect) };
+        let opened = connected.and_then(|mut stream| {
             self.parts.poll.registry().register(&mut stream, backend_token(key), interest)?;
             Ok(stream)
         });

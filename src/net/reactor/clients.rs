@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -10,11 +11,15 @@ use mio::{Interest, Token};
 use super::{at, put, take, write_once, Reactor, ACCEPT_PAUSE, FIRST_SOCKET, READS_PER_TURN};
 use crate::base::arena::Key;
 use crate::net::mesh::Message;
+use crate::net::reserve;
 use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
 /// Clients accepted per turn.
-const ACCEPTS_PER_TURN: usize = 256;
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How often it is told that no clients can be accepted.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What an accepted client is told when there are too many, as a server says it.
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -24,19 +29,29 @@ impl Reactor {
         self.accept_at = None;
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.parts.listener else { return };
+            if !reserve::is_full() {
+                return self.accept_later("file descriptors are kept for nodes");
+            }
             match listener.accept() {
                 Ok((stream, peer)) => self.place(stream, peer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) if out_of_resources(&e) => {
-                    log::warn!("cannot accept clients: {e}; trying again in {ACCEPT_PAUSE:?}");
-                    self.accept_at = Some(self.clock.now().after(ACCEPT_PAUSE));
-                    return;
-                }
+                Err(e) if out_of_resources(&e) => return self.accept_later(&e.to_string()),
                 // The client went away before it was accepted.
                 Err(_) => {}
             }
         }
         self.accept_at = Some(self.clock.now());
+    }
+
+    /// Whoever connects waits in the system's queue.
+    #[cold]
+    fn accept_later(&mut self, why: &str) {
+        let now = self.clock.now();
+        self.accept_at = Some(now.after(ACCEPT_PAUSE));
+        if self.told_at.is_none_or(|t| now.since(t) >= TOLD_EVERY) {
+            self.told_at = Some(now);
+            log::warn!("cannot accept clients: {why}; trying again every {ACCEPT_PAUSE:?}");
+        }
     }
 
     /// Gives an accepted client to the worker that has the fewest.
@@ -183,8 +198,6 @@ fn client_token(key: Key<Client>) -> Token {
 /// Out of descriptors or memory: trying again at once would only spin.
 fn out_of_resources(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
     const ENOBUFS: i32 = 105;
-    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
+    reserve::is_wanted(error) || matches!(error.raw_os_error(), Some(ENOMEM | ENOBUFS))
 }

@@ -79,6 +79,8 @@ pub struct Reactor {
     buffers: Pool<Vec<u8>>,
     /// When accepting is tried again although no event says that clients wait.
     accept_at: Option<Time>,
+    /// When it was told last that no clients can be accepted.
+    told_at: Option<Time>,
     draining: bool,
 }
 
@@ -101,6 +103,7 @@ impl Reactor {
             scratch: vec![0; SCRATCH],
             buffers: Pool::new(256),
             accept_at: None,
+            told_at: None,
             draining: false,
         };
         reactor.engine.set_wall(reactor.wall_us());

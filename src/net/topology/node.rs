@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::time::Time;
 use crate::cluster::{parse_slots, server_version, ClusterInfo, RawTopology, TopologyError};
 use crate::net::clock::Clock;
+use crate::net::reserve;
 use crate::resp::{encode, Value};
 
 /// Longest answer that is read, in bytes; 16,384 ranges of one slot with two replicas each are about 5 MiB.
@@ -75,7 +76,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn connect(addr: SocketAddr, timeout: Duration, clock: Clock) -> io::Result<Link> {
-        let stream = TcpStream::connect_timeout(&addr, timeout)?;
+        let stream = reserve::with(|| TcpStream::connect_timeout(&addr, timeout))?;
         stream.set_nodelay(true)?;
         Ok(Link { stream, addr, clock, greeted: false })
     }
