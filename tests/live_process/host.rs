@@ -51,8 +51,11 @@ fn out_of_descriptors() {
     let flags = ["-max-procs", "2", "-logtostderr", "-retry-timeout", "3s"];
     let (mut daemon, port) = start_by(scene, &cluster, dir.path(), &flags);
     let mut regular = RawClient::connect(port);
-    let mut blocked: Vec<RawClient> = (0..50).map(|_| RawClient::connect(port)).collect();
+    let mut blocked: Vec<RawClient> = (0..45).map(|_| RawClient::connect(port)).collect();
     blocked.iter_mut().for_each(|c| c.send_command(&["BLPOP", "nothing", "0"]));
+    let waits =
+        |node: &crate::support::Server| node.info("clients", "blocked_clients").as_deref() == Some("45");
+    wait_until("all are blocked at their node", LIMIT, || cluster.nodes.iter().any(waits));
     // These wait in the system's queue.
     let outside: Vec<_> = (0..60).filter_map(|_| RawClient::try_connect(port).ok()).collect();
     wait_until("descriptors have run out", LIMIT, || daemon.output().contains("cannot accept clients"));
