@@ -13,6 +13,7 @@ use super::client::Client;
 use super::engine::Alarm;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
+use super::stream::Flow;
 use super::window::Window;
 use crate::base::arena::Key;
 use crate::base::time::Time;
@@ -109,6 +110,16 @@ pub struct Backend {
     pub block_error: Option<Box<[u8]>>,
     /// Takes no new parts; closed when the last one is answered.
     pub retired: bool,
+    /// Takes no new parts because of a large reply; used again when the last one is answered.
+    pub detached: bool,
+    /// Others wait behind that reply, or did when this was looked at last.
+    pub crowded: bool,
+    /// Is not read because a client has to take something first.
+    pub held: bool,
+    /// What its bytes are just now.
+    pub flow: Flow,
+    /// Bytes of the reply at the front that were passed on already.
+    pub passed: usize,
 }
 
 impl Backend {
@@ -136,6 +147,11 @@ impl Backend {
             unblocked: false,
             block_error: None,
             retired: false,
+            detached: false,
+            crowded: false,
+            held: false,
+            flow: if kind.listener { Flow::Messages } else { Flow::Replies },
+            passed: 0,
         };
         b.greet(&config.password);
         b

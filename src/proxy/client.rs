@@ -100,6 +100,8 @@ pub struct Active {
     pub out: Outbox,
     /// Parts that wait to be sent again, oldest first.
     pub parked: VecDeque<Parked>,
+    /// Backends that are not read until the client has taken something.
+    pub sources: Vec<Key<Backend>>,
     /// Where parts are that were sent again and are not answered.
     pub wandering: Vec<Wandering>,
     /// The timer that looks at `parked`.
@@ -128,6 +130,10 @@ pub struct Wandering {
 pub struct Outbox {
     bytes: Vec<u8>,
     written: usize,
+    /// The last bytes are of a reply whose rest will follow.
+    open: bool,
+    /// What does not belong to any reply and came in the middle of one.
+    aside: Vec<u8>,
 }
 
 impl Client {
@@ -223,7 +229,8 @@ impl Reusable for Box<Active> {
         self.parser = None;
         self.parked_tries = 0;
         self.waiting = false;
-        self.out.clear();
+        self.out.reset();
+        self.sources.clear();
         self.order.reset() + self.out.bytes.capacity() <= KEEP_BYTES
     }
 }
@@ -233,6 +240,34 @@ impl Outbox {
     #[inline]
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Where to append the beginning or the middle of a reply.
+    pub fn begin_reply(&mut self) -> &mut Vec<u8> {
+        self.open = true;
+        &mut self.bytes
+    }
+
+    /// The end of such a reply was appended.
+    pub fn end_reply(&mut self) {
+        self.open = false;
+        self.bytes.append(&mut self.aside);
+        self.aside = Vec::new();
+    }
+
+    /// Where to append what belongs to no reply: a message, a line of MONITOR.
+    #[inline]
+    pub fn between(&mut self) -> &mut Vec<u8> {
+        if self.open {
+            &mut self.aside
+        } else {
+            &mut self.bytes
+        }
+    }
+
+    /// Bytes that wait for the end of a reply.
+    pub fn aside(&self) -> usize {
+        self.aside.len()
     }
 
     /// What is to be written.
@@ -257,11 +292,31 @@ impl Outbox {
         self.bytes.clear();
         self.written = 0;
     }
+
+    fn reset(&mut self) {
+        self.clear();
+        self.open = false;
+        self.aside = Vec::new();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_comes_in_the_middle_of_a_reply_follows_it() {
+        let mut out = Outbox::default();
+        out.between().extend_from_slice(b"1");
+        out.begin_reply().extend_from_slice(b"rep");
+        out.between().extend_from_slice(b"2");
+        out.wrote(4);
+        assert!(out.unwritten().is_empty());
+        out.tail().extend_from_slice(b"ly");
+        out.end_reply();
+        out.between().extend_from_slice(b"3");
+        assert_eq!(out.unwritten(), b"ly23");
+    }
 
     /// Ten thousand idle clients are the common case; with its socket and timer one stays below half a KiB.
     #[test]

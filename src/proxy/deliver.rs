@@ -10,6 +10,7 @@ use super::loss::{Loss, SUSPECT_AFTER};
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
 use super::scripts;
+use super::stream::Flow;
 use crate::base::arena::Key;
 use crate::command;
 use crate::resp::{self, Scan};
@@ -66,11 +67,21 @@ impl Engine {
     /// Bytes from a node: what was not consumed of the last call, and what came since. Returns how many bytes were
     /// consumed; what was not is the beginning of a reply.
     pub fn backend_bytes(&mut self, key: Key<Backend>, data: &[u8]) -> usize {
-        if self.backends.get(key).is_some_and(|b| b.kind.listener) {
-            return self.listener_bytes(key, data);
-        }
         let mut at = 0;
         let mut run = NO_RUN;
+        let mut large = false;
+        match self.backends.get(key).map(|b| b.flow) {
+            Some(Flow::Replies) | None => {}
+            Some(Flow::Messages) => return self.listener_bytes(key, data),
+            Some(Flow::Rest) => {
+                let (consumed, ended) = self.rest_of_reply(key, data);
+                if !ended {
+                    self.replies_seen(key);
+                    return consumed;
+                }
+                at = consumed;
+            }
+        }
         while at < data.len() {
             let Some(b) = self.backends.get_mut(key) else { return data.len() };
             let scanned = mem::take(&mut b.scanned);
@@ -82,6 +93,7 @@ impl Engine {
                 }
                 Ok(Scan::More(n)) => {
                     b.scanned = scanned + n;
+                    large = self.streams.sizes.are_passed_by(b.scanned, b.framer.announced());
                     break;
                 }
                 Err(error) => {
@@ -92,6 +104,9 @@ impl Engine {
             }
         }
         self.finish_run(data, &mut run);
+        if large {
+            at += self.begin_reply(key, &data[at..]);
+        }
         self.replies_seen(key);
         at
     }
@@ -287,7 +302,10 @@ impl Engine {
         if b.kind.dedicated && b.fifo.is_empty() {
             return self.dedicated_settled(key);
         }
-        if b.retired && b.fifo.is_empty() {
+        if (b.retired | b.detached) && b.fifo.is_empty() {
+            if !b.retired {
+                return self.reattach(key);
+            }
             let node = b.node;
             self.drop_backend(key);
             self.nodes.forget(node);
@@ -308,12 +326,14 @@ impl Engine {
 
     /// Takes a backend that has gone out of its node.
     pub(super) fn unlink(&mut self, b: &Backend, key: Key<Backend>) {
+        self.streams.detached -= usize::from(b.detached);
         let Some(n) = self.nodes.get_mut(b.node) else { return };
         if b.kind.dedicated {
             n.dedicated = n.dedicated.saturating_sub(1);
             n.idle.retain(|k| *k != key);
             return;
         }
+        n.spares.retain(|k| *k != key);
         if b.kind.db != 0 {
             n.others.retain(|(_, k)| *k != key);
             return;

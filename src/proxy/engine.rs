@@ -23,6 +23,7 @@ use super::pause::Pause;
 use super::pubsub::Hub;
 use super::refusals::Refusals;
 use super::scripts::Scripts;
+use super::stream::{Sizes, Streams};
 use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -147,6 +148,7 @@ pub struct Engine {
     pub(super) missing_database: Option<Missing>,
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
+    pub(super) streams: Streams,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -199,6 +201,7 @@ impl Engine {
             missing_database: None,
             scripts: Scripts::default(),
             hub: Hub::default(),
+            streams: Streams::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -264,6 +267,11 @@ impl Engine {
         self.host = host;
     }
 
+    /// From which sizes on requests and replies are passed on as they come; for tests, before anything has come.
+    pub fn set_sizes(&mut self, sizes: Sizes) {
+        self.streams.sizes = sizes;
+    }
+
     /// The Unix time at which the engine's time began, in microseconds; for showing only.
     pub fn set_wall(&mut self, wall_us: u64) {
         self.host.wall_us = wall_us;
@@ -291,7 +299,7 @@ impl Engine {
 
     /// Whether some client's or backend's reading shall go on.
     pub fn has_ready(&self) -> bool {
-        !(self.ready.is_empty() && self.hub.held.is_empty())
+        !(self.ready.is_empty() && self.streams.go_on.is_empty())
     }
 
     /// Whether there are effects to carry out or keys on a dirty list.

@@ -115,8 +115,10 @@ impl Engine {
             c.heard = self.now;
         }
         self.counters.client_bytes_out += n as u64;
+        let mut waited_for = false;
         if let Some(active) = c.active.as_mut() {
             active.out.wrote(n);
+            waited_for = !active.sources.is_empty();
         }
         if let Some(active) = c.active.take_if(|a| a.is_idle()) {
             self.actives.give(active);
@@ -125,6 +127,9 @@ impl Engine {
             self.resume(key);
         } else if c.closing || self.draining {
             self.close_if_done(key);
+        }
+        if waited_for {
+            self.release_sources(key);
         }
     }
 
@@ -349,6 +354,7 @@ impl Engine {
             for parked in mem::take(&mut active.parked) {
                 self.abandon(&parked.part);
             }
+            self.let_go_on(&mut active.sources);
             self.actives.give(active);
         }
         if let Some(subscriber) = c.subscriber.take() {

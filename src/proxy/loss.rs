@@ -14,6 +14,7 @@ use super::errors;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
+use super::stream::Flow;
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags};
 
@@ -72,6 +73,9 @@ impl Engine {
         if b.fifo.is_empty() {
             return self.idle_backend_alarm(key);
         }
+        if b.held {
+            return self.held_alarm(key);
+        }
         let (since, patience) = match connects {
             true => (b.born, self.config.connect_timeout),
             false => (b.progress, b.patience),
@@ -124,6 +128,11 @@ impl Engine {
         let repeat = self.repeatable(&b);
         for (i, InFlight { part, len }) in mem::take(&mut b.fifo).into_iter().enumerate() {
             self.wanders_no_more(&part, key);
+            if i == 0 && b.flow == Flow::Rest {
+                self.cut_off(&part, &name);
+                b.window.acknowledge(len as usize);
+                continue;
+            }
             let again = repeat.get(i).is_none_or(|r| *r);
             self.rescue(part, b.window.front(len as usize), again, &name, &loss);
             b.window.acknowledge(len as usize);
@@ -136,7 +145,7 @@ impl Engine {
 
     /// For each part of a lost backend that was written: whether it may be sent again. It may if it only reads, unless
     /// its client wrote to the same slot behind it: that may have been executed, and the read must not see it.
-    fn repeatable(&self, b: &Backend) -> Vec<bool> {
+    pub(super) fn repeatable(&self, b: &Backend) -> Vec<bool> {
         let mut left = b.window.awaited();
         let written = b.fifo.iter().take_while(|f| {
             let whole = f.len as usize <= left;

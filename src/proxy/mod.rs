@@ -24,6 +24,7 @@
 //! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
 //! | `lease`, `blocking`, `unblock` | backends lent to one client; commands that wait; CLIENT UNBLOCK |
+//! | `stream` | large replies and requests, passed on as they come |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
 
 mod across;
@@ -58,6 +59,7 @@ mod refusals;
 mod scan;
 mod scripts;
 mod session;
+mod stream;
 mod tally;
 mod unblock;
 mod window;
@@ -71,4 +73,5 @@ pub use info::{Figures, Host};
 pub use intake::Intake;
 pub use pause::Scope;
 pub use session::Filter;
+pub use stream::Sizes;
 pub use tally::command_name;

@@ -159,8 +159,8 @@ impl Engine {
             return;
         };
         let active = c.active.get_or_insert_with(|| self.actives.take());
-        let overdue = active.backlog() > self.config.client_output_limit;
-        active.out.tail().extend_from_slice(lines);
+        let overdue = active.backlog() + active.out.aside() > self.config.client_output_limit;
+        active.out.between().extend_from_slice(lines);
         self.mark_client(key);
         if overdue {
             self.output_limit(key);

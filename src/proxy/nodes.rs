@@ -33,6 +33,8 @@ pub struct Node {
     pub idle: Vec<Key<Backend>>,
     /// How many dedicated backends there are, lent ones too.
     pub dedicated: usize,
+    /// Shared backends without work, for when one is detached.
+    pub spares: Vec<Key<Backend>>,
     /// Whether the present topology lists it.
     pub listed: bool,
     /// Whether it owned slots before the present topology.
@@ -57,6 +59,7 @@ impl Node {
             others: Vec::new(),
             idle: Vec::new(),
             dedicated: 0,
+            spares: Vec::new(),
             listed: false,
             owned: false,
             failures: 0,
@@ -352,7 +355,7 @@ impl Nodes {
 
     /// Forgets a node that is not listed and has no backends and no timer any more.
     pub fn forget(&mut self, key: Key<Node>) {
-        let idle = |n: &Node| n.dedicated == 0 && n.probe == Key::NONE;
+        let idle = |n: &Node| n.dedicated == 0 && n.spares.is_empty() && n.probe == Key::NONE;
         let unused = |n: &Node| {
             !n.listed && idle(n) && n.others.is_empty() && n.shared.iter().all(|b| *b == Key::NONE)
         };

@@ -115,6 +115,12 @@ impl ReplyOrder {
         sequence == self.head && !self.places.is_empty()
     }
 
+    /// Whether the reply to `sequence` will be dropped.
+    pub fn is_muted(&self, sequence: Sequence) -> bool {
+        let place = self.places.get(sequence.wrapping_sub(self.head) as usize);
+        self.muted != 0 && matches!(place, Some(Place::Muted(_)))
+    }
+
     /// Whether `sequence` is the request admitted last.
     pub fn is_newest(&self, sequence: Sequence) -> bool {
         sequence.wrapping_sub(self.head).wrapping_add(1) as usize == self.places.len()

@@ -126,8 +126,11 @@ impl Engine {
             return self.orphan(&part);
         };
         let parked = Parked { part, sequence, bytes: request.into(), error: error.map(Into::into) };
+        let mut sources = mem::take(&mut active.sources);
         let older = active.parked.iter().rposition(|p| !order::is_before(sequence, p.sequence));
         active.parked.insert(older.map_or(0, |i| i + 1), parked);
+        // What it is parked behind may be among the replies that the client is waited for to take.
+        self.let_go_on(&mut sources);
         self.note_waiting(key);
         self.set_parked_timer(key);
     }
@@ -321,7 +324,7 @@ impl Engine {
         self.parked_of(key).is_some_and(|p| p.iter().any(ahead))
     }
 
-    fn sequence_of(&self, part: &Part) -> Sequence {
+    pub(super) fn sequence_of(&self, part: &Part) -> Sequence {
         match part.owner {
             Owner::Client(_, sequence) => sequence,
             Owner::Gather(gather, _) => self.gathers.get(gather).map_or(0, |g| g.sequence),

@@ -84,6 +84,20 @@ impl Window {
         &self.bytes[self.acknowledged..self.acknowledged + len]
     }
 
+    /// `len` unanswered bytes, `start` bytes behind the oldest one.
+    pub fn ahead(&self, start: usize, len: usize) -> &[u8] {
+        &self.bytes[self.acknowledged + start..self.acknowledged + start + len]
+    }
+
+    /// Drops the newest `len` bytes, unless some of them were written.
+    pub fn take_back(&mut self, len: usize) -> bool {
+        let unwritten = self.written + len <= self.bytes.len();
+        if unwritten {
+            self.bytes.truncate(self.bytes.len() - len);
+        }
+        unwritten
+    }
+
     /// Notes that the oldest unanswered part, `len` bytes long, was answered.
     #[inline]
     pub fn acknowledge(&mut self, len: usize) {

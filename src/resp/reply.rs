@@ -106,6 +106,16 @@ impl ReplyFramer {
         self.phase == Phase::Fresh
     }
 
+    /// How many bytes of the unfinished body are announced and still to come.
+    #[inline]
+    pub fn announced(&self) -> u64 {
+        if self.phase == Phase::Body {
+            self.body
+        } else {
+            0
+        }
+    }
+
     #[inline(never)]
     fn follow(&mut self, bytes: &[u8]) -> Result<Scan, ReplyError> {
         if self.phase == Phase::Fresh {

@@ -37,6 +37,12 @@ pub struct Counters {
     pub protocol_errors: u64,
     /// Clients closed at their output limit.
     pub output_limit_closes: u64,
+    /// Replies that were passed on before their end had come.
+    pub replies_streamed: u64,
+    /// Clients closed because a node was lost in the middle of their reply.
+    pub replies_cut: u64,
+    /// Requests that were passed on before their end had come.
+    pub requests_streamed: u64,
     /// Bytes read from clients.
     pub client_bytes_in: u64,
     /// Bytes written to clients.
@@ -101,6 +107,9 @@ impl Counters {
         self.clients_refused += o.clients_refused;
         self.protocol_errors += o.protocol_errors;
         self.output_limit_closes += o.output_limit_closes;
+        self.replies_streamed += o.replies_streamed;
+        self.replies_cut += o.replies_cut;
+        self.requests_streamed += o.requests_streamed;
         self.client_bytes_in += o.client_bytes_in;
         self.client_bytes_out += o.client_bytes_out;
         self.clients += o.clients;

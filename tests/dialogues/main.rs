@@ -17,6 +17,7 @@ mod rig;
 mod sessions;
 mod silence;
 mod splits;
+mod streams;
 mod topology;
 mod transactions;
 mod unblock;

@@ -200,8 +200,8 @@ impl Node {
     }
 
     /// The open connection that is older than `newer` others.
-    pub fn behind(self, newer: usize) -> Node {
-        Node { newer, ..self }
+    pub fn behind(&self, newer: usize) -> Node {
+        Node { world: self.world.clone(), newer, ..*self }
     }
 
     /// The world and the newest open connection.
@@ -315,6 +315,13 @@ impl Node {
         world.settle();
         drop(world);
         self
+    }
+
+    /// Bytes that it has sent and that the proxy has not taken.
+    #[track_caller]
+    pub fn unread_len(&self) -> usize {
+        let (world, at) = self.conn();
+        world.conns[at].unread.len()
     }
 
     /// Sends bytes in segments of `size`.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use redis_cluster_proxy::base::time::Time;
 use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap};
 use redis_cluster_proxy::config::Config;
-use redis_cluster_proxy::proxy::{Engine, Hint, Surroundings};
+use redis_cluster_proxy::proxy::{Engine, Hint, Sizes, Surroundings};
 use redis_cluster_proxy::resp::encode;
 
 use crate::peers::{Client, Node, Role};
@@ -68,6 +68,18 @@ impl Rig {
     pub fn three_with(change: impl FnOnce(&mut Config)) -> Rig {
         let rig = Rig::with(change);
         rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+        rig
+    }
+
+    /// As [`Rig::three`], where what is called large is small.
+    pub fn streaming() -> Rig {
+        Rig::streaming_with(|_| {})
+    }
+
+    /// As [`Rig::streaming`] with another configuration.
+    pub fn streaming_with(change: impl FnOnce(&mut Config)) -> Rig {
+        let rig = Rig::three_with(change);
+        rig.world.borrow_mut().engine.set_sizes(Sizes { begin: 100, large: 1000, pace: 500 });
         rig
     }
 

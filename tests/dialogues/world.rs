@@ -55,6 +55,8 @@ pub struct NodeEnd {
     pub unread: Vec<u8>,
     pub gone: bool,
     pub room: Option<usize>,
+    /// The proxy does not read it for now.
+    pub paused: bool,
 }
 
 pub struct World {
@@ -120,6 +122,7 @@ impl World {
         for index in 0..self.clients.len() {
             busy |= self.pump(index);
         }
+        busy |= self.read_on();
         let mut ready = Vec::new();
         self.engine.take_ready(&mut ready);
         for key in ready {
@@ -196,6 +199,7 @@ impl World {
             unread: Vec::new(),
             gone: how == Meeting::Refuse,
             room: None,
+            paused: false,
         });
         match how {
             Meeting::Accept => {
@@ -264,10 +268,30 @@ impl World {
 
     /// Bytes from a node; they are not worth a turn of their own.
     pub fn replies(&mut self, at: usize, bytes: &[u8]) {
+        self.conns[at].unread.extend_from_slice(bytes);
+        if !self.conns[at].paused {
+            self.hand_in_replies(at);
+        }
+    }
+
+    fn hand_in_replies(&mut self, at: usize) {
         let conn = &mut self.conns[at];
-        conn.unread.extend_from_slice(bytes);
         let consumed = self.engine.backend_bytes(conn.key, &conn.unread);
         conn.unread.drain(..consumed);
+        conn.paused = self.engine.is_held(conn.key);
+    }
+
+    /// Backends whose reading goes on.
+    fn read_on(&mut self) -> bool {
+        let mut keys = Vec::new();
+        self.engine.take_held_backends(&mut keys);
+        for key in &keys {
+            if let Some(at) = self.conns.iter().position(|c| c.key == *key && !c.gone) {
+                self.conns[at].paused = false;
+                self.hand_in_replies(at);
+            }
+        }
+        !keys.is_empty()
     }
 
     fn flush_client(&mut self, key: Key<Client>) {

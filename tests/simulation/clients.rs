@@ -294,7 +294,7 @@ impl World {
     fn client_end(&mut self, client: usize) {
         let c = &self.clients[client];
         let all = c.sent.is_empty();
-        let limit = self.engine.counters().output_limit_closes > 0;
+        let limit = self.engine.counters().output_limit_closes + self.engine.counters().replies_cut > 0;
         let idle = !self.mix.config.client_idle_timeout.is_zero();
         let allowed = match c.state {
             // As a server, which does not wait for somebody who waits for nothing any more.

@@ -213,12 +213,24 @@ impl World {
             Whose::Backend(key) => {
                 let consumed = self.engine.backend_bytes(key, &c.unread);
                 c.unread.drain(..consumed);
+                c.paused = self.engine.is_held(key);
+                self.totals.moved += consumed as u64;
             }
         }
     }
 
     fn leftovers(&mut self) {
         for conn in std::mem::take(&mut self.again) {
+            self.pump(conn);
+        }
+        let mut held = Vec::new();
+        self.engine.take_held_backends(&mut held);
+        for key in held {
+            let Some(conn) = self.find(Whose::Backend(key)) else { continue };
+            self.conns[conn].paused = false;
+            if !self.conns[conn].unread.is_empty() {
+                self.hand_in(conn);
+            }
             self.pump(conn);
         }
         let mut ready = Vec::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis_cluster_proxy::config::{Config, ReadPrefer};
+use redis_cluster_proxy::proxy::Sizes;
 
 use super::dice::Dice;
 
@@ -64,6 +65,8 @@ pub struct Mix {
     pub mistakes: usize,
     /// The topology is published although it did not change.
     pub publish_always: bool,
+    /// From how many bytes on requests and replies are passed on as they come.
+    pub sizes: Sizes,
     pub config: Config,
 }
 
@@ -109,6 +112,11 @@ impl Mix {
             readonly: if dice.chance(300) { 400 } else { 0 },
             mistakes: *dice.pick(&[0, 5, 30]),
             publish_always: dice.coin(),
+            sizes: *dice.pick(&[
+                Sizes::default(),
+                Sizes { begin: 50, large: 300, pace: 200 },
+                Sizes { begin: 1000, large: 5000, pace: 1000 },
+            ]),
             config: config(dice, harsh == 0),
         };
         if dice.chance(150) {

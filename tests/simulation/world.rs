@@ -136,7 +136,8 @@ impl World {
             pid: 1,
         };
         let now = dice.us(0, 5_000_000_000);
-        let engine = Engine::new(Arc::new(mix.config.clone()), around, Time::from_micros(now));
+        let mut engine = Engine::new(Arc::new(mix.config.clone()), around, Time::from_micros(now));
+        engine.set_sizes(mix.sizes);
         let mut world = World {
             now,
             engine,

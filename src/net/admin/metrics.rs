@@ -41,6 +41,11 @@ const COUNTERS: &[Row] = &[
     ("clients_refused_total", "Clients refused at the limit.", |c| c.clients_refused),
     ("protocol_errors_total", "Clients closed for protocol errors.", |c| c.protocol_errors),
     ("output_limit_closes_total", "Clients closed at their output limit.", |c| c.output_limit_closes),
+    ("replies_streamed_total", "Replies passed on before their end had come.", |c| c.replies_streamed),
+    ("replies_cut_total", "Clients closed as a node was lost in the middle of their reply.", |c| {
+        c.replies_cut
+    }),
+    ("requests_streamed_total", "Requests passed on before their end had come.", |c| c.requests_streamed),
     ("client_bytes_in_total", "Bytes read from clients.", |c| c.client_bytes_in),
     ("client_bytes_out_total", "Bytes written to clients.", |c| c.client_bytes_out),
 ];
@@ -305,13 +310,16 @@ mod tests {
             waiting: 1024,
             topics: 1025,
             timers: 1026,
+            replies_streamed: 1027,
+            requests_streamed: 1028,
+            replies_cut: 1029,
         };
         let mut page = Page::default();
         sums(
             &mut page,
             &[WorkerSample { answered: true, clients: 0, totals: Totals { counters, ..Totals::default() } }],
         );
-        for value in 1001..=1026 {
+        for value in 1001..=1029 {
             let end = format!(" {value}");
             assert_eq!(page.text.lines().filter(|l| l.ends_with(&end)).count(), 1, "{value}");
         }

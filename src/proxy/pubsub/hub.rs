@@ -85,8 +85,6 @@ pub struct Hub {
     pub epoch: u32,
     /// Bytes passed on to clients in this turn.
     pub fanned: usize,
-    /// Listeners that were not read to the end because of that.
-    pub held: Vec<Key<Backend>>,
 }
 
 impl Hub {

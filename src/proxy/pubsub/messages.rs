@@ -63,19 +63,12 @@ impl Engine {
         at
     }
 
-    /// Whether a backend's remaining bytes shall be handed in again in the next turn only.
-    pub fn is_held(&self, key: Key<Backend>) -> bool {
-        self.hub.held.contains(&key)
-    }
-
-    /// Moves the backends whose reading shall go on to `keys`.
-    pub fn take_held_backends(&mut self, keys: &mut Vec<Key<Backend>>) {
-        keys.append(&mut self.hub.held);
-    }
-
+    /// The rest is for the next turn.
     fn hold_reading(&mut self, key: Key<Backend>) {
-        if !self.is_held(key) {
-            self.hub.held.push(key);
+        let Some(b) = self.backends.get_mut(key) else { return };
+        if !b.held {
+            b.held = true;
+            self.streams.go_on.push(key);
         }
     }
 
@@ -128,11 +121,11 @@ impl Engine {
         for key in &t.subscribers {
             let Some(c) = self.clients.get_mut(*key).filter(|c| !c.closing) else { continue };
             let active = c.active.get_or_insert_with(|| self.actives.take());
-            if active.backlog() > self.config.pubsub_output_limit {
+            if active.backlog() + active.out.aside() > self.config.pubsub_output_limit {
                 overdue.push(*key);
                 continue;
             }
-            let out = active.out.tail();
+            let out = active.out.between();
             out.reserve(frame.len());
             out.push(if c.resp3 { b'>' } else { b'*' });
             out.extend_from_slice(&frame[1..]);

@@ -1,0 +1,60 @@
+//! Large replies and large requests, passed on as they come instead of being held whole.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `replies` | a reply that is passed on before its end has come; the pace of its client |
+//! | `detach` | the shared backend that such a reply occupies: how nobody waits behind it |
+
+mod detach;
+mod replies;
+
+use crate::base::arena::Key;
+
+use super::backend::Backend;
+
+/// From which sizes on bytes are passed on as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of an unfinished reply from which on it is passed on. A shorter one is held until it is whole, so that its
+    /// request can be sent again if the node is lost.
+    pub begin: usize,
+    /// Bytes from which on a reply or a request gets a backend of its own.
+    pub large: usize,
+    /// Bytes on their way to a client, or to a node, above which no more are read for it.
+    pub pace: usize,
+}
+
+impl Sizes {
+    /// Whether an unfinished reply, of which `here` bytes have come and so many are `announced`, is passed on.
+    #[inline]
+    pub(super) fn are_passed_by(&self, here: usize, announced: u64) -> bool {
+        here >= self.begin || announced >= self.large as u64
+    }
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes { begin: 256 << 10, large: 1 << 20, pace: 256 << 10 }
+    }
+}
+
+/// What a backend's bytes are just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Replies, each taken when it is whole.
+    Replies,
+    /// Messages of topics, and replies.
+    Messages,
+    /// The rest of a reply of which some has been passed on, or dropped as nobody wants it.
+    Rest,
+}
+
+/// What a worker knows of its streams beside the backends themselves.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub sizes: Sizes,
+    /// Backends whose reading shall go on.
+    pub go_on: Vec<Key<Backend>>,
+    /// Backends that take no new parts because of a large reply.
+    pub detached: usize,
+}
