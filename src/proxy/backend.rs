@@ -112,6 +112,8 @@ pub struct Backend {
     pub retired: bool,
     /// Takes no new parts because of a large reply; used again when the last one is answered.
     pub detached: bool,
+    /// When that was.
+    pub detached_at: Time,
     /// Others wait behind that reply, or did when this was looked at last.
     pub crowded: bool,
     /// Is not read because a client has to take something first.
@@ -148,6 +150,7 @@ impl Backend {
             block_error: None,
             retired: false,
             detached: false,
+            detached_at: now,
             crowded: false,
             held: false,
             flow: if kind.listener { Flow::Messages } else { Flow::Replies },

@@ -11,6 +11,7 @@ use super::order::{ReplyOrder, Sequence};
 use super::pubsub::Subscriber;
 use super::recover::Parked;
 use super::session::Mute;
+use super::stream::Upload;
 use crate::base::arena::Key;
 use crate::base::pool::Reusable;
 use crate::base::time::Time;
@@ -67,6 +68,8 @@ pub struct Client {
     pub paused: bool,
     /// Its next request must wait until all earlier ones are answered.
     pub barrier: bool,
+    /// A large request of it is passed on as it comes.
+    pub uploading: bool,
     /// Whether it is on the engine's list of clients that CLIENT PAUSE holds up.
     pub held: bool,
     /// Is shown what passes through the proxy.
@@ -100,6 +103,8 @@ pub struct Active {
     pub out: Outbox,
     /// Parts that wait to be sent again, oldest first.
     pub parked: VecDeque<Parked>,
+    /// Its large request that is passed on as it comes.
+    pub upload: Option<Box<Upload>>,
     /// Backends that are not read until the client has taken something.
     pub sources: Vec<Key<Backend>>,
     /// Where parts are that were sent again and are not answered.
@@ -162,6 +167,7 @@ impl Client {
             closing: false,
             paused: false,
             barrier: false,
+            uploading: false,
             held: false,
             monitor: false,
             dirty: false,
@@ -231,6 +237,7 @@ impl Reusable for Box<Active> {
         self.waiting = false;
         self.out.reset();
         self.sources.clear();
+        self.upload = None;
         self.order.reset() + self.out.bytes.capacity() <= KEEP_BYTES
     }
 }

@@ -51,6 +51,9 @@ impl Engine {
             }
             b.full = n < b.output().len();
             b.window.wrote(n);
+            if b.flow == Flow::Request {
+                self.request_written(key);
+            }
         }
     }
 
@@ -72,6 +75,7 @@ impl Engine {
         let mut large = false;
         match self.backends.get(key).map(|b| b.flow) {
             Some(Flow::Replies) | None => {}
+            Some(Flow::Request) => return self.early_bytes(key, data),
             Some(Flow::Messages) => return self.listener_bytes(key, data),
             Some(Flow::Rest) => {
                 let (consumed, ended) = self.rest_of_reply(key, data);
@@ -221,7 +225,10 @@ impl Engine {
                     errors::aborted(&mut error, &refusal.unwrap_or_default());
                     self.answer(&front.part, &error);
                 }
-                _ => self.answer(&front.part, frame),
+                _ => {
+                    self.streams.answered_by = b.node;
+                    self.answer(&front.part, frame);
+                }
             };
         }
         let mut request = mem::take(&mut self.scratch);

@@ -93,6 +93,22 @@ pub fn outcome_unknown(out: &mut Vec<u8>, node: &str, why: &str) {
     );
 }
 
+/// A large request that did not reach its node in full, as a whole frame.
+pub fn not_sent(out: &mut Vec<u8>, node: &str, why: &str) {
+    say(
+        out,
+        format_args!("-ERR node {node} {why} before it had all of this command: it was not executed\r\n"),
+    );
+}
+
+/// A large request whose slot has moved while it was sent, as a whole frame.
+pub fn moved_meanwhile(out: &mut Vec<u8>, slot: u16) {
+    say(
+        out,
+        format_args!("-TRYAGAIN Slot {slot} has moved while this command was sent: it was not executed\r\n"),
+    );
+}
+
 /// A question to all workers was not answered by all, as a whole frame.
 pub fn silent_worker(out: &mut Vec<u8>, waited: Duration) {
     let waited = waited.as_millis();

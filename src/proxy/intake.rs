@@ -71,10 +71,19 @@ impl Engine {
         let Some(c) = self.clients.get_mut(key) else { return (data.len(), Intake::Closed) };
         c.paused = false;
         c.heard = self.now;
+        if c.uploading {
+            let (consumed, intake) = self.upload_bytes(key, data);
+            return self.taken_in(key, consumed, intake);
+        }
         let stored = c.active.as_mut().and_then(|a| a.parser.take());
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
         let (consumed, intake) = self.take_requests(key, data, &mut parser);
         self.put_parser(key, parser);
+        self.taken_in(key, consumed, intake)
+    }
+
+    #[inline]
+    fn taken_in(&mut self, key: Key<Client>, consumed: usize, intake: Intake) -> (usize, Intake) {
         self.counters.client_bytes_in += consumed as u64;
         if intake == Intake::Paused {
             if let Some(c) = self.clients.get_mut(key) {
@@ -88,6 +97,10 @@ impl Engine {
 
     /// The client will send nothing more; it still gets what it waits for.
     pub fn client_eof(&mut self, key: Key<Client>) {
+        // What it has begun and will not end must not be executed.
+        if self.clients.get(key).is_some_and(|c| c.uploading) {
+            return self.close_client(key);
+        }
         if let Some(c) = self.clients.get_mut(key) {
             c.closing = true;
         }
@@ -220,6 +233,9 @@ impl Engine {
                 self.clients.get(key).map_or((true, Mute::Never), |c| (!c.authenticated, c.mute));
             let parsed = parser.parse(rest, if stranger { &self.stranger_limits } else { &self.limits });
             let (len, step) = match parsed {
+                Parsed::Incomplete if parser.announced() >= self.streams.sizes.large => {
+                    return (at, self.large_argument(key, rest, parser).unwrap_or(Intake::More));
+                }
                 Parsed::Incomplete => return (at, Intake::More),
                 Parsed::Empty { len } => (len, Step::Taken),
                 parsed if mute == Mute::Never => self.take_request(key, parsed, rest, parser),
@@ -355,6 +371,7 @@ impl Engine {
                 self.abandon(&parked.part);
             }
             self.let_go_on(&mut active.sources);
+            self.streams.uploads -= usize::from(active.upload.is_some());
             self.actives.give(active);
         }
         if let Some(subscriber) = c.subscriber.take() {

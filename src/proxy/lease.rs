@@ -47,6 +47,8 @@ pub enum Purpose {
     Exec,
     /// It waits at most until this time, or for ever.
     Block(Option<Time>),
+    /// Its large request is passed on as it comes.
+    Upload,
 }
 
 impl Lease {
@@ -116,6 +118,11 @@ impl Lease {
         broken
     }
 
+    /// Whether a large request is passed on.
+    pub fn is_for_upload(&self) -> bool {
+        self.purpose == Purpose::Upload
+    }
+
     /// How long the node may take to answer.
     fn patience(&self, now: Time, usual: Duration) -> Duration {
         match self.blocked_until() {
@@ -130,7 +137,7 @@ impl Lease {
         match self.purpose {
             Purpose::Block(until) => Some(until),
             Purpose::Watch { blocked, .. } => blocked,
-            Purpose::Exec => None,
+            Purpose::Exec | Purpose::Upload => None,
         }
     }
 }
@@ -220,6 +227,26 @@ impl Engine {
     /// The backend that a client has of its own now.
     pub(super) fn leased(&self, client: Key<Client>) -> Option<Key<Backend>> {
         self.clients.get(client)?.lease.as_deref().map(|l| l.backend).filter(|b| *b != Key::NONE)
+    }
+
+    /// Lends a client, which has no lease, a backend to this node.
+    pub(super) fn lend(
+        &mut self,
+        client: Key<Client>,
+        node: Key<Node>,
+        kind: Kind,
+        purpose: Purpose,
+    ) -> Result<Key<Backend>, Unsent> {
+        let backend = self.take_idle(node, kind)?;
+        let Some(c) = self.clients.get_mut(client) else { return Err(Unsent::Unserved) };
+        c.lease = Some(Box::new(Lease { backend, purpose }));
+        if let Some(b) = self.backends.get_mut(backend) {
+            b.user = client;
+            if b.state == State::Ready {
+                self.timers.cancel(mem::take(&mut b.timer));
+            }
+        }
+        Ok(backend)
     }
 
     /// Takes back what a client has sent to a backend of its own, which is closed.

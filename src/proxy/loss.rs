@@ -76,6 +76,9 @@ impl Engine {
         if b.held {
             return self.held_alarm(key);
         }
+        if b.flow == Flow::Request && !connects {
+            return self.upload_alarm(key);
+        }
         let (since, patience) = match connects {
             true => (b.born, self.config.connect_timeout),
             false => (b.progress, b.patience),
@@ -130,6 +133,10 @@ impl Engine {
             self.wanders_no_more(&part, key);
             if i == 0 && b.flow == Flow::Rest {
                 self.cut_off(&part, &name);
+                b.window.acknowledge(len as usize);
+                continue;
+            }
+            if self.upload_lost(&part, b.flow != Flow::Request && i < repeat.len(), &name, &loss) {
                 b.window.acknowledge(len as usize);
                 continue;
             }

@@ -212,12 +212,21 @@ impl Engine {
         verdict: Verdict<'_>,
         error: &[u8],
     ) {
+        let upload = self.is_upload(&part);
         if let Verdict::Redirect(target) = verdict {
             self.effects.push(Effect::Refresh(Hint::Moved(target.slot)));
             if let (RedirectKind::Moved, Some(node)) = (target.kind, self.target_node(from, &target)) {
                 self.counters.moved += 1;
                 self.nodes.correct(target.slot, node);
             }
+        }
+        if upload {
+            let mut text = error.to_vec();
+            if let Verdict::Redirect(_) = verdict {
+                text.clear();
+                errors::moved_meanwhile(&mut text, part.slot);
+            }
+            return self.answer(&part, &text);
         }
         if part.block {
             return self.answer_null_array(&part);

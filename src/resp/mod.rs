@@ -20,7 +20,7 @@ pub use error::{ReplyError, RequestError};
 pub use limits::Limits;
 pub use peek::{frame_len, integer};
 pub use reply::{error_text, is_error, is_push, ReplyFramer, Scan};
-pub use request::{Parsed, RequestParser};
+pub use request::{Parsed, RequestParser, RequestRest};
 pub use value::Value;
 
 /// The version of the protocol that a connection speaks; HELLO switches it.

@@ -11,10 +11,13 @@
 //! straight through the bytes. Whatever does not fit goes on in the careful half, from the argument where the straight
 //! one stopped.
 
+mod rest;
+
 use memchr::memchr2;
 
 use super::number::{one_digit, parse_i64, short_length, two_digits};
 use super::{inline, Limits, RequestError, Span};
+pub use rest::RequestRest;
 
 /// What the bytes seen by [`RequestParser::parse`] begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -195,7 +195,7 @@ fn a_slow_client_is_no_reply_timeout_and_a_stalled_one_is_closed() {
     rig.leave_unfinished();
 }
 
-/// Somebody who waits behind a reply must not wait for its client.
+/// Somebody who waits behind a reply must not wait long for its client.
 #[test]
 fn a_node_is_read_on_for_a_write_behind_a_slow_client() {
     let rig = Rig::streaming();
@@ -205,6 +205,9 @@ fn a_node_is_read_on_for_a_write_behind_a_slow_client() {
     writer.sends_cmd(&["INCR", "b"]);
     rig.node(A).expects(&["GET", "b"]).expects(&["INCR", "b"]);
     rig.node(A).replies_in_pieces(&[&reply[..], b":1\r\n"].concat(), 900);
+    assert!(rig.node(A).unread_len() > 80_000, "read without regard to its client");
+    writer.receives_nothing();
+    rig.advance_ms(2500);
     writer.receives(b":1\r\n");
     slow.takes(None).receives(&reply);
 }
@@ -218,6 +221,7 @@ fn a_slow_client_with_somebody_behind_it_is_closed_at_its_output_limit() {
     writer.sends_cmd(&["INCR", "b"]);
     rig.node(A).expects(&["GET", "b"]).expects(&["INCR", "b"]);
     rig.node(A).replies_in_pieces(&[&reply[..], b":1\r\n"].concat(), 900);
+    rig.advance_ms(2500);
     slow.is_closed();
     writer.receives(b":1\r\n");
     assert_eq!(rig.counters().output_limit_closes, 1);
@@ -364,4 +368,220 @@ fn a_detached_connection_of_a_removed_node_is_closed_with_its_last_reply() {
     rig.node(A).replies(&reply[1500..]);
     c.receives(&reply);
     assert_eq!(rig.open(A), 0);
+}
+
+/// A large SET of `key`, and how much of it is before the value.
+fn large_set(key: &str, len: usize) -> Vec<u8> {
+    let value: Vec<u8> = (0..len).map(|i| b'a' + (i % 23) as u8).collect();
+    cmd(&[&b"SET"[..], key.as_bytes(), &value])
+}
+
+const ASKED: &[&str] = &["EXISTS", "b"];
+
+#[test]
+fn a_large_request_reaches_its_node_before_its_end_has_come() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = [large_set("b", 5000), cmd(&["GET", "b"])].concat();
+    c.sends(&set[..300]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    rig.dedicated(A).expects_bytes(&set[..300]);
+    for piece in set[300..].chunks(400) {
+        c.sends(piece);
+    }
+    rig.dedicated(A).expects_bytes(&set[300..set.len() - cmd(&["GET", "b"]).len()]).expects_nothing();
+    rig.dedicated(A).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+    rig.node(A).behind(1).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+    assert_eq!(rig.counters().requests_streamed, 1);
+}
+
+#[test]
+fn a_large_request_waits_for_the_earlier_ones_of_its_client() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 5000);
+    c.sends_cmd(&["GET", "b"]).sends(&set[..2000]);
+    rig.node(A).expects(&["GET", "b"]).expects_nothing().replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+    rig.node(A).expects(ASKED).replies(b":1\r\n");
+    rig.dedicated(A).expects_bytes(&set[..2000]);
+    c.sends(&set[2000..]);
+    rig.dedicated(A).expects_bytes(&set[2000..]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+}
+
+#[test]
+fn a_large_request_goes_where_its_slot_is_by_now() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 5000);
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(format!("-MOVED 3300 {B}\r\n"));
+    rig.node(B).expects(ASKED).replies(b":0\r\n");
+    rig.dedicated(B).expects_bytes(&set[..2000]);
+    c.sends(&set[2000..]);
+    rig.dedicated(B).expects_bytes(&set[2000..]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+}
+
+#[test]
+fn a_large_request_for_a_slot_on_its_way_is_sent_behind_asking() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 5000);
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(format!("-ASK 3300 {B}\r\n"));
+    rig.node(B).expects(&["ASKING"]).expects(ASKED).replies(b"+OK\r\n:0\r\n");
+    rig.dedicated(B).expects(&["ASKING"]).expects_bytes(&set[..2000]).replies(b"+OK\r\n");
+    c.sends(&set[2000..]);
+    rig.dedicated(B).expects_bytes(&set[2000..]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+}
+
+#[test]
+fn a_redirect_of_a_large_request_says_that_it_was_not_executed() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 5000);
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    c.sends(&set[2000..]);
+    rig.dedicated(A).expects_bytes(&set).replies(format!("-MOVED 3300 {B}\r\n"));
+    c.receives_error("TRYAGAIN", &["3300", "not executed"]).sends_cmd(&["GET", "b"]);
+    rig.node(B).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+}
+
+#[test]
+fn an_error_before_a_large_request_is_sent_is_its_reply() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = [large_set("b", 5000), cmd(&["PING"])].concat();
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(b"-NOPERM no\r\n");
+    c.receives_nothing().sends(&set[2000..]);
+    c.receives(b"-NOPERM no\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_node_lost_in_the_middle_of_a_request_has_not_executed_it() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = [large_set("b", 5000), cmd(&["PING"])].concat();
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    rig.dedicated(A).expects_bytes(&set[..2000]).closes();
+    c.receives_nothing().sends(&set[2000..4000]).receives_nothing().sends(&set[4000..]);
+    c.receives_error("ERR node 127.0.0.1:7001 was lost", &["not executed"]).receives(b"+PONG\r\n");
+}
+
+#[test]
+fn a_node_lost_behind_a_large_request_may_have_executed_it() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 5000);
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    c.sends(&set[2000..]);
+    rig.dedicated(A).expects_bytes(&set).closes();
+    c.receives_error("ERR node 127.0.0.1:7001 was lost", &["unknown"])
+        .sends(b"PING\r\n")
+        .receives(b"+PONG\r\n");
+}
+
+#[test]
+fn a_refusal_before_the_end_of_a_large_request_is_its_reply() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = [large_set("b", 5000), cmd(&["PING"])].concat();
+    c.sends(&set[..2000]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    rig.dedicated(A).expects_bytes(&set[..2000]).replies(b"-ERR Protocol error: invalid bulk length\r\n");
+    assert_eq!(rig.open(A), 1);
+    c.receives_nothing().sends(&set[2000..]);
+    c.receives(b"-ERR Protocol error: invalid bulk length\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_request_has_not_sent_it() {
+    for how in 0..3 {
+        let rig = Rig::streaming();
+        let c = rig.client();
+        let set = large_set("b", 5000);
+        c.sends(&set[..2000]);
+        rig.node(A).expects(ASKED).replies(b":0\r\n");
+        rig.dedicated(A).expects_bytes(&set[..2000]);
+        match how {
+            0 => c.resets(),
+            1 => drop(c.half_closes().is_closed()),
+            _ => {
+                rig.advance_ms(80_000);
+                c.is_closed();
+            }
+        }
+        assert_eq!(rig.open(A), 1, "the connection with half a request is open");
+    }
+}
+
+#[test]
+fn a_protocol_error_within_a_large_request_closes_its_connection() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let begin = [b"*4\r\n$3\r\nSET\r\n$1\r\nb\r\n$2000\r\n".to_vec(), vec![b'x'; 2000]].concat();
+    c.sends(&begin);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    rig.dedicated(A).expects_bytes(&begin);
+    c.sends(b"\r\n$-5\r\n");
+    c.receives(b"-ERR Protocol error: invalid bulk length\r\n").is_closed();
+    assert_eq!(rig.open(A), 1);
+}
+
+#[test]
+fn a_slow_node_sets_the_pace_of_a_large_request() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let set = large_set("b", 50_000);
+    c.sends(&set[..600]);
+    rig.node(A).expects(ASKED).replies(b":0\r\n");
+    let mut got = rig.dedicated(A).received_len();
+    rig.dedicated(A).expects_bytes(&set[..got]).takes(Some(0));
+    let mut sent = 600;
+    while got < set.len() {
+        if c.unread_len() == 0 && sent < set.len() {
+            let next = (sent + 300).min(set.len());
+            c.sends(&set[sent..next]);
+            sent = next;
+        }
+        assert!(sent - c.unread_len() - got <= 1100, "{} bytes are held", sent - c.unread_len() - got);
+        rig.dedicated(A).takes(Some(250));
+        let more = rig.dedicated(A).received_len();
+        rig.dedicated(A).expects_bytes(&set[got..got + more]);
+        got += more;
+    }
+    rig.dedicated(A).takes(None).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n");
+}
+
+/// Only what has one key, and nothing that is queued or watched over, is passed on as it comes.
+#[test]
+fn other_large_requests_are_held_until_they_are_whole() {
+    let rig = Rig::streaming();
+    let c = rig.client();
+    let large = vec![b'x'; 3000];
+    for request in [cmd(&[&b"MSET"[..], b"b", &large]), cmd(&[&b"EVAL"[..], &large, b"1", b"b"])] {
+        c.sends(&request[..1500]);
+        assert_eq!(rig.counters().requests_streamed, 0);
+        c.sends(&request[1500..]);
+        rig.node(A).expects_bytes(&request).replies(b"+OK\r\n");
+        c.receives(b"+OK\r\n");
+    }
+    let set = large_set("b", 3000);
+    c.sends_cmd(&["MULTI"])
+        .receives(b"+OK\r\n")
+        .sends(&set[..1500])
+        .sends(&set[1500..])
+        .receives(b"+QUEUED\r\n");
+    c.sends_cmd(&["DISCARD"]).receives(b"+OK\r\n");
 }

@@ -25,6 +25,7 @@ mod raw;
 mod replicas;
 mod resp3;
 mod session;
+mod streams;
 mod transactions;
 mod view;
 

@@ -52,6 +52,8 @@ pub(in crate::proxy) enum Work {
     Scan(Box<Walk>),
     /// SELECT of this database, tried at some primary.
     Select(u16),
+    /// The question who serves the key of a large request.
+    Upload,
     /// So many commands of a transaction that is played.
     Block(usize),
 }
@@ -61,7 +63,7 @@ impl Gather {
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {
             Work::Asked(asked) => asked.target(index),
-            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
         }
     }
 
@@ -72,7 +74,7 @@ impl Gather {
                 self.missing = 1;
                 Some(walk)
             }
-            Work::Split(_) | Work::Asked(_) | Work::Select(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Asked(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
         }
     }
 
@@ -80,7 +82,7 @@ impl Gather {
     fn target_name(&self, index: u16) -> Option<&str> {
         match &self.work {
             Work::Asked(asked) => asked.target_name(index),
-            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) => None,
+            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
         }
     }
 }
@@ -142,6 +144,7 @@ impl Engine {
             Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
             Work::Scan(walk) => self.finish_scan(&walk, &mut out),
             Work::Select(db) => return self.selected(client, sequence, db, reply),
+            Work::Upload => return self.owner_answered(client, reply),
             Work::Block(commands) => return self.block_answered(client, sequence, commands, reply),
         }
         match parent {

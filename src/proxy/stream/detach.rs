@@ -2,10 +2,11 @@
 //!
 //! New parts go to another backend of the same node. Clients with parts under way on the old one are not read until these
 //! are answered, so each client's commands to one key keep their order. What other clients have asked behind the large
-//! reply is asked again on the new backend, if it may be; the rest has to wait, and while it does, the backend is read
-//! however slow the client of the large reply is.
+//! reply is asked again on the new backend, if it may be. The rest has to wait: for a while at the pace of the client of the
+//! large reply, then the backend is read however slow that client is, up to its output limit.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::base::arena::Key;
 use crate::proxy::backend::Backend;
@@ -16,6 +17,11 @@ use crate::proxy::part::{InFlight, Owner, Part};
 
 /// Backends of one worker that are detached at once; one more large reply is waited for by who comes behind it.
 const MOST_DETACHED: usize = 256;
+
+/// How long others who wait behind a large reply have to wait for its client, and how much waits for that one meanwhile,
+/// in units of [`super::Sizes::pace`].
+pub(super) const MOST_CROWDED_WAIT: Duration = Duration::from_secs(2);
+const CROWDED_PACES: usize = 32;
 
 /// Backends without work that a node keeps to take the place of one that is detached.
 const MOST_SPARES: usize = 1;
@@ -29,6 +35,7 @@ impl Engine {
             return;
         }
         b.detached = true;
+        b.detached_at = self.now;
         self.streams.detached += 1;
         let (node, kind) = (b.node, b.kind);
         if let Some(n) = self.nodes.get_mut(node) {
@@ -55,9 +62,10 @@ impl Engine {
         }
     }
 
-    /// Whether reading a backend may wait for the client whose reply it brings: nobody else waits for it, and no parked
-    /// part of the client does, whose time is limited.
-    pub(super) fn may_hold(&mut self, key: Key<Backend>, client: Key<Client>) -> bool {
+    /// Whether reading a backend may wait for the client whose reply it brings, of which `waiting` bytes wait for it: if
+    /// nobody else waits for the backend, and no parked part of the client does, whose time is limited. Who does has to
+    /// wait as well for a while, if much waits for the client already.
+    pub(super) fn may_hold(&mut self, key: Key<Backend>, client: Key<Client>, waiting: usize) -> bool {
         let parked = |c: &Client| c.active.as_ref().is_some_and(|a| !a.parked.is_empty());
         if self.clients.get(client).is_some_and(parked) {
             return false;
@@ -67,10 +75,10 @@ impl Engine {
             return true;
         }
         let crowded = self.is_crowded(b);
-        if let Some(b) = self.backends.get_mut(key) {
-            b.crowded = crowded;
-        }
-        !crowded
+        let Some(b) = self.backends.get_mut(key) else { return false };
+        b.crowded = crowded;
+        let patient = self.now.since(b.detached_at) < MOST_CROWDED_WAIT;
+        !crowded || (patient && waiting >= CROWDED_PACES * self.streams.sizes.pace)
     }
 
     /// Whether something waits behind the reply at the front that is not to come after it anyway: of another client, or

@@ -3,14 +3,24 @@
 //! | file | owns |
 //! |---|---|
 //! | `replies` | a reply that is passed on before its end has come; the pace of its client |
+//! | `requests` | a request that is passed on before its end has come |
 //! | `detach` | the shared backend that such a reply occupies: how nobody waits behind it |
 
 mod detach;
 mod replies;
+mod requests;
+
+pub use requests::Upload;
 
 use crate::base::arena::Key;
 
+use std::time::Duration;
+
 use super::backend::Backend;
+use super::nodes::Node;
+
+/// How long a client may take nothing of a large reply, or send nothing of a large request, that its node waits for.
+const MOST_STALL: Duration = Duration::from_secs(60);
 
 /// From which sizes on bytes are passed on as they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +57,8 @@ pub enum Flow {
     Messages,
     /// The rest of a reply of which some has been passed on, or dropped as nobody wants it.
     Rest,
+    /// Too early: the request is not all there.
+    Request,
 }
 
 /// What a worker knows of its streams beside the backends themselves.
@@ -57,4 +69,8 @@ pub(super) struct Streams {
     pub go_on: Vec<Key<Backend>>,
     /// Backends that take no new parts because of a large reply.
     pub detached: usize,
+    /// Large requests under way.
+    pub uploads: usize,
+    /// The node that answered a part of a request last.
+    pub answered_by: Key<Node>,
 }

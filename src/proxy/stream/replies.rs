@@ -5,12 +5,12 @@
 //! its node be lost in the middle, the client is closed, as it can neither get the rest nor an error.
 //!
 //! A client that takes its reply slowly stops the reading of the backend ("held"), but only where nobody else waits
-//! behind the reply; else more and more of it waits for the client, up to its output limit.
+//! behind the reply, or not yet for long; else more and more of it waits for the client, up to its output limit.
 
 use std::mem;
-use std::time::Duration;
 
-use super::Flow;
+use super::detach::MOST_CROWDED_WAIT;
+use super::{Flow, MOST_STALL};
 use crate::base::arena::Key;
 use crate::proxy::backend::Backend;
 use crate::proxy::client::Client;
@@ -18,9 +18,6 @@ use crate::proxy::engine::{Alarm, Engine};
 use crate::proxy::loss::Loss;
 use crate::proxy::part::{Owner, Part};
 use crate::resp::{self, Scan};
-
-/// How long a client may take nothing of a reply whose node waits for it.
-const MOST_STALL: Duration = Duration::from_secs(60);
 
 /// Who gets an unfinished reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +53,7 @@ impl Engine {
             Taker::Later(client) => {
                 if scanned > self.config.client_output_limit {
                     self.output_limit(client);
-                } else if self.may_hold(key, client) {
+                } else if self.may_hold(key, client, 0) {
                     self.hold_source(key, client);
                 }
                 0
@@ -106,6 +103,11 @@ impl Engine {
         if !b.held {
             b.held = true;
             active.sources.push(key);
+            if b.crowded {
+                self.timers.cancel(b.timer);
+                let until = b.detached_at.after(MOST_CROWDED_WAIT);
+                b.timer = self.timers.set(until, Alarm::Backend(key));
+            }
         }
     }
 
@@ -148,7 +150,10 @@ impl Engine {
     pub(in crate::proxy) fn held_alarm(&mut self, key: Key<Backend>) {
         let (now, Some(b)) = (self.now, self.backends.get_mut(key)) else { return };
         b.progress = now;
-        b.timer = self.timers.set(now.after(b.patience), Alarm::Backend(key));
+        b.timer = self.timers.set(now.after(b.patience.min(MOST_CROWDED_WAIT)), Alarm::Backend(key));
+        if b.crowded && now.since(b.detached_at) >= MOST_CROWDED_WAIT {
+            return self.streams.go_on.push(key);
+        }
         let Some(front) = b.fifo.front().map(|f| f.part) else { return };
         let Taker::Client(client) = self.taker(&front) else { return };
         let Some(c) = self.clients.get(client) else { return };
@@ -179,6 +184,8 @@ impl Engine {
             Owner::Client(key, sequence) => {
                 match self.clients.get(key).and_then(|c| c.active.as_deref()).map(|a| &a.order) {
                     Some(order) if order.is_muted(sequence) => Taker::Nobody,
+                    // What holds the order waits for this reply.
+                    Some(order) if order.is_held() => Taker::Whole,
                     Some(order) if order.is_head(sequence) => Taker::Client(key),
                     Some(_) => Taker::Later(key),
                     None => Taker::Nobody,
@@ -200,11 +207,11 @@ impl Engine {
         let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) else { return };
         let overdue = active.backlog() > self.config.client_output_limit;
         active.out.begin_reply().extend_from_slice(piece);
-        let full = active.out.unwritten().len() >= self.streams.sizes.pace;
+        let waiting = active.out.unwritten().len();
         self.mark_client(client);
         if overdue {
             self.output_limit(client);
-        } else if full && self.may_hold(key, client) {
+        } else if waiting >= self.streams.sizes.pace && self.may_hold(key, client, waiting) {
             self.hold_source(key, client);
         }
     }
