@@ -48,7 +48,7 @@ fn an_empty_command_line_gives_the_defaults() {
     assert_eq!(proxy.client_idle_timeout, Duration::ZERO);
     assert_eq!(proxy.client_output_limit, 256 << 20);
     assert_eq!(proxy.pubsub_output_limit, 32 << 20);
-    assert_eq!(proxy.max_request, 512 << 20);
+    assert_eq!(proxy.max_request, 1 << 30);
     let want = LogConfig {
         log_dir: None,
         log_link: None,
@@ -170,7 +170,7 @@ fn errors_name_the_flag_the_value_and_what_is_accepted() {
         ("-read-prefer 3", r#"-read-prefer: invalid value "3": want 0 (master, primary), 1 (slave, replica) or 2 (slave-same-idc, replica-same-idc)"#.into()),
         ("-max-procs -1", r#"-max-procs: invalid value "-1": want a whole number from 0 to 1024"#.into()),
         ("-max-clients 0", r#"-max-clients: invalid value "0": want a whole number from 1 to 10000000"#.into()),
-        ("-max-request 513mb", format!(r#"-max-request: invalid value "513mb": {SIZE} 512mb, such as 1048576, 64kb or 256mb"#)),
+        ("-max-request 3gb", format!(r#"-max-request: invalid value "3gb": {SIZE} 2gb, such as 1048576, 64kb or 256mb"#)),
         ("-client-output-limit 9", format!(r#"-client-output-limit: invalid value "9": {SIZE} 1024gb, such as 1048576, 64kb or 256mb"#)),
         ("-logtostderr=yes", r#"-logtostderr: invalid value "yes": want true or false"#.into()),
         ("-version=2", r#"-version: invalid value "2": want true or false"#.into()),

@@ -84,7 +84,7 @@ pub struct Config {
     pub pubsub_output_limit: usize,
     /// `-refuse-commands`: commands refused besides those that always are, in lower case: `flushall`, `config|set`.
     pub refused_commands: Vec<String>,
-    /// `-max-request`: largest request in bytes, at most 512 MiB.
+    /// `-max-request`: largest request in bytes, at most 2 GiB.
     pub max_request: usize,
 }
 

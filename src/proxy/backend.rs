@@ -215,7 +215,7 @@ impl Backend {
             self.progress = now;
         }
         self.window.tail().extend_from_slice(bytes);
-        // A request is at most 512 MiB long, see `Config::max_request`.
+        // A request is at most 2 GiB long, see `Config::max_request`.
         self.fifo.push_back(InFlight { part, len: bytes.len() as u32 });
     }
 

@@ -34,12 +34,12 @@ fn proxy() -> Proxy {
 
 /// Small requests for the node that has the large value, one after the other, while `action` runs. Returns how long each
 /// took, shortest first.
-fn beside(proxy: &Proxy, action: impl FnMut()) -> Vec<Duration> {
+fn beside(proxy: &Proxy, request: &[&str], reply: &[u8], action: impl FnMut()) -> Vec<Duration> {
     let stop = AtomicBool::new(false);
     let mut small = proxy.client();
     let ask = |small: &mut RawClient| {
         let start = Instant::now();
-        assert_eq!(small.call(&["SET", "{streams}small", "1"]), b"+OK\r\n");
+        assert_eq!(small.call(request), reply);
         start.elapsed()
     };
     thread::scope(|scope| {
@@ -69,7 +69,8 @@ fn show(what: &str, took: Duration, times: &[Duration], growth_kib: u64) {
     );
 }
 
-/// Nobody waits for a transfer; the node itself is busy for some time when it copies the value.
+/// Nobody waits for a transfer; the node itself is busy for some time when it copies the value. (A write that is under way
+/// when the reply begins waits for its end, so those who ask beside it read.)
 fn assert_kept_latency(times: &[Duration], took: Duration) {
     let p99 = times[times.len() * 99 / 100];
     assert!(p99 < Duration::from_millis(50), "p99 of small requests: {p99:?}");
@@ -99,7 +100,7 @@ fn a_value_of_512_mib_is_read_in_little_memory_and_delays_nobody() {
     let head = format!("${LARGE}\r\n");
     for slow in [false, true] {
         let start = Instant::now();
-        let times = beside(&proxy, || {
+        let times = beside(&proxy, &["GET", "{streams}small"], b"$1\r\n1\r\n", || {
             c.send(&request(&["GET", "{streams}read"]));
             let mut stream = c.stream();
             let mut got = vec![0; head.len()];
@@ -123,4 +124,40 @@ fn a_value_of_512_mib_is_read_in_little_memory_and_delays_nobody() {
         assert_kept_latency(&times, start.elapsed());
     }
     assert_eq!(c.call(&["DEL", "{streams}read"]), b":1\r\n");
+}
+
+#[test]
+fn a_value_of_512_mib_is_written_in_little_memory_and_delays_nobody() {
+    let _alone = alone();
+    let proxy = proxy();
+    let mut c = proxy.client();
+    let before = proxy.peak_rss_kib();
+    let head = format!("*3\r\n$3\r\nSET\r\n$16\r\n{{streams}}written\r\n${LARGE}\r\n");
+    for slow in [false, true] {
+        let start = Instant::now();
+        let times = beside(&proxy, &["SET", "{streams}small", "1"], b"+OK\r\n", || {
+            c.send(head.as_bytes());
+            let zeros = vec![0; 256 << 10];
+            let mut left = LARGE;
+            // The slow one begins with 64 KiB every few milliseconds.
+            for _ in 0..if slow { 200 } else { 0 } {
+                c.send(&zeros[..64 << 10]);
+                left -= 64 << 10;
+                let_pass(Duration::from_millis(3));
+            }
+            while left > 0 {
+                let n = left.min(zeros.len());
+                c.send(&zeros[..n]);
+                left -= n;
+            }
+            c.send(b"\r\n");
+            assert_eq!(c.frame(), b"+OK\r\n");
+        });
+        let growth = proxy.peak_rss_kib() - before;
+        show(if slow { "SET, written slowly" } else { "SET" }, start.elapsed(), &times, growth);
+        assert!(growth <= MOST_GROWTH_KIB, "{growth} KiB more");
+        assert_kept_latency(&times, start.elapsed());
+        assert_eq!(c.call(&["STRLEN", "{streams}written"]), format!(":{LARGE}\r\n").into_bytes());
+        assert_eq!(c.call(&["DEL", "{streams}written"]), b":1\r\n");
+    }
 }

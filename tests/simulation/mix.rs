@@ -134,6 +134,8 @@ impl Mix {
         (self.connect_faults, self.bounce, self.sick, self.stalls) = (0, 0, 0, false);
         self.redirect_games = false;
         self.fault_us = 150_000;
+        // A request that is passed on as it comes cannot be sent again.
+        self.sizes.large = usize::MAX;
         (self.delay_us, self.think_us) = (self.delay_us.min(1000), self.think_us.min(2000));
         self.cap = self.cap.max(5000);
         self.config.connect_timeout = Duration::from_secs(3);
