@@ -23,7 +23,7 @@ use super::pause::Pause;
 use super::pubsub::Hub;
 use super::refusals::Refusals;
 use super::scripts::Scripts;
-use super::stream::{Sizes, Streams};
+use super::stream::Streams;
 use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -265,11 +265,6 @@ impl Engine {
     /// What the engine cannot know of the process and the machine it runs on; for showing only.
     pub fn set_host(&mut self, host: Host) {
         self.host = host;
-    }
-
-    /// From which sizes on requests and replies are passed on as they come; for tests, before anything has come.
-    pub fn set_sizes(&mut self, sizes: Sizes) {
-        self.streams.sizes = sizes;
     }
 
     /// The Unix time at which the engine's time began, in microseconds; for showing only.

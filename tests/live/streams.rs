@@ -73,7 +73,7 @@ fn show(what: &str, took: Duration, times: &[Duration], growth_kib: u64) {
 /// when the reply begins waits for its end, so those who ask beside it read.)
 fn assert_kept_latency(times: &[Duration], took: Duration) {
     let p99 = times[times.len() * 99 / 100];
-    assert!(p99 < Duration::from_millis(50), "p99 of small requests: {p99:?}");
+    assert!(p99 < took / 4, "p99 of small requests: {p99:?}, of a transfer of {took:?}");
     assert!(times.len() > 20, "only {} small requests in {took:?}", times.len());
 }
 

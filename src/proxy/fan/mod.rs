@@ -108,7 +108,7 @@ impl Engine {
     pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
         let Some(gather) = self.gathers.get(key) else { return };
         let (command, born_us, errors) = (gather.command, gather.born_us, self.counters.error_replies);
-        let is_request = gather.parent.is_none() && !matches!(gather.work, Work::Block(_));
+        let is_request = gather.parent.is_none() && !matches!(gather.work, Work::Block(_) | Work::Upload);
         self.take_gathered(key, index, reply);
         if is_request && self.gathers.get(key).is_none() {
             self.tally.gathered(command, born_us, self.now, self.counters.error_replies != errors);

@@ -30,7 +30,8 @@ impl Engine {
     /// Takes a shared backend, which a large reply occupies, out of use until all its parts are answered.
     pub(super) fn detach(&mut self, key: Key<Backend>) {
         let Some(b) = self.backends.get_mut(key) else { return };
-        let shared = !b.kind.dedicated && !b.kind.listener;
+        // Few use other databases; who comes behind a large reply there waits.
+        let shared = !b.kind.dedicated && !b.kind.listener && b.kind.db == 0;
         if !shared || b.detached || b.retired || self.streams.detached >= MOST_DETACHED {
             return;
         }

@@ -17,6 +17,7 @@ use crate::base::arena::Key;
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::engine::Engine;
 use super::nodes::Node;
 
 /// How long a client may take nothing of a large reply, or send nothing of a large request, that its node waits for.
@@ -73,4 +74,11 @@ pub(super) struct Streams {
     pub uploads: usize,
     /// The node that answered a part of a request last.
     pub answered_by: Key<Node>,
+}
+
+impl Engine {
+    /// From which sizes on requests and replies are passed on as they come; for tests, before anything has come.
+    pub fn set_sizes(&mut self, sizes: Sizes) {
+        self.streams.sizes = sizes;
+    }
 }

@@ -86,6 +86,7 @@ impl Engine {
                 b.flow = Flow::Replies;
                 b.passed = 0;
                 self.wanders_no_more(&front.part, key);
+                self.tally.answered(&front.part, self.now);
                 self.end_reply(&front.part, &data[..n]);
                 (n, true)
             }

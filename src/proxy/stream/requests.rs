@@ -105,7 +105,7 @@ impl Engine {
         self.counters.requests += 1;
         self.counters.requests_streamed += 1;
         self.streams.uploads += 1;
-        let gather = self.gather(key, question.len(), 1, Work::Upload);
+        let gather = self.gather(key, row, question.len(), 1, Work::Upload);
         let sequence = self.gathers.get(gather).map_or(0, |g| g.sequence);
         let kind = Kind { replica: false, ..self.kind_for(key, row) };
         let upload = Upload { sequence, command: row.id, slot, rest, stage: Stage::Asking };
@@ -175,8 +175,8 @@ impl Engine {
 
     /// Takes a backend of its own for a large request and says what must stand before it.
     fn open_upload(&mut self, key: Key<Client>, node: Key<Node>, asking: bool) {
-        let resp3 = self.clients.get(key).is_some_and(|c| c.resp3);
-        let kind = Kind { resp3, dedicated: true, ..Kind::default() };
+        let (resp3, db) = self.clients.get(key).map_or((false, 0), |c| (c.resp3, c.db));
+        let kind = Kind { resp3, dedicated: true, db, ..Kind::default() };
         let lent = self.lend(key, node, kind, Purpose::Upload);
         let name = self.nodes.get(node).map_or_else(String::new, |n| n.name.clone());
         let now_us = self.now_us();
