@@ -5,11 +5,11 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::fixture;
 use crate::support::frame::request;
-use crate::support::wait::let_pass;
+use crate::support::wait::{let_pass, timed};
 use crate::support::{Proxy, RawClient};
 
 /// The largest value that there is.
@@ -38,9 +38,9 @@ fn beside(proxy: &Proxy, request: &[&str], reply: &[u8], action: impl FnMut()) -
     let stop = AtomicBool::new(false);
     let mut small = proxy.client();
     let ask = |small: &mut RawClient| {
-        let start = Instant::now();
-        assert_eq!(small.call(request), reply);
-        start.elapsed()
+        let (answer, took) = timed(|| small.call(request));
+        assert_eq!(answer, reply);
+        took
     };
     thread::scope(|scope| {
         let asking = scope.spawn(|| {
@@ -99,29 +99,31 @@ fn a_value_of_512_mib_is_read_in_little_memory_and_delays_nobody() {
     let before = proxy.peak_rss_kib();
     let head = format!("${LARGE}\r\n");
     for slow in [false, true] {
-        let start = Instant::now();
-        let times = beside(&proxy, &["GET", "{streams}small"], b"$1\r\n1\r\n", || {
-            c.send(&request(&["GET", "{streams}read"]));
-            let mut stream = c.stream();
-            let mut got = vec![0; head.len()];
-            stream.read_exact(&mut got).unwrap();
-            assert_eq!(got, head.as_bytes());
-            let mut left = LARGE;
-            // The slow one begins with 64 KiB every few milliseconds.
-            for _ in 0..if slow { 200 } else { 0 } {
-                read_zeros(&mut stream, 64 << 10);
-                left -= 64 << 10;
-                let_pass(Duration::from_millis(3));
-            }
-            read_zeros(&mut stream, left);
-            let mut end = [0; 2];
-            stream.read_exact(&mut end).unwrap();
-            assert_eq!(&end, b"\r\n");
-        });
+        let act = || {
+            beside(&proxy, &["GET", "{streams}small"], b"$1\r\n1\r\n", || {
+                c.send(&request(&["GET", "{streams}read"]));
+                let mut stream = c.stream();
+                let mut got = vec![0; head.len()];
+                stream.read_exact(&mut got).unwrap();
+                assert_eq!(got, head.as_bytes());
+                let mut left = LARGE;
+                // The slow one begins with 64 KiB every few milliseconds.
+                for _ in 0..if slow { 200 } else { 0 } {
+                    read_zeros(&mut stream, 64 << 10);
+                    left -= 64 << 10;
+                    let_pass(Duration::from_millis(3));
+                }
+                read_zeros(&mut stream, left);
+                let mut end = [0; 2];
+                stream.read_exact(&mut end).unwrap();
+                assert_eq!(&end, b"\r\n");
+            })
+        };
+        let (times, took) = timed(act);
         let growth = proxy.peak_rss_kib() - before;
-        show(if slow { "GET, read slowly" } else { "GET" }, start.elapsed(), &times, growth);
+        show(if slow { "GET, read slowly" } else { "GET" }, took, &times, growth);
         assert!(growth <= MOST_GROWTH_KIB, "{growth} KiB more");
-        assert_kept_latency(&times, start.elapsed());
+        assert_kept_latency(&times, took);
     }
     assert_eq!(c.call(&["DEL", "{streams}read"]), b":1\r\n");
 }
@@ -134,29 +136,31 @@ fn a_value_of_512_mib_is_written_in_little_memory_and_delays_nobody() {
     let before = proxy.peak_rss_kib();
     let head = format!("*3\r\n$3\r\nSET\r\n$16\r\n{{streams}}written\r\n${LARGE}\r\n");
     for slow in [false, true] {
-        let start = Instant::now();
-        let times = beside(&proxy, &["SET", "{streams}small", "1"], b"+OK\r\n", || {
-            c.send(head.as_bytes());
-            let zeros = vec![0; 256 << 10];
-            let mut left = LARGE;
-            // The slow one begins with 64 KiB every few milliseconds.
-            for _ in 0..if slow { 200 } else { 0 } {
-                c.send(&zeros[..64 << 10]);
-                left -= 64 << 10;
-                let_pass(Duration::from_millis(3));
-            }
-            while left > 0 {
-                let n = left.min(zeros.len());
-                c.send(&zeros[..n]);
-                left -= n;
-            }
-            c.send(b"\r\n");
-            assert_eq!(c.frame(), b"+OK\r\n");
-        });
+        let act = || {
+            beside(&proxy, &["SET", "{streams}small", "1"], b"+OK\r\n", || {
+                c.send(head.as_bytes());
+                let zeros = vec![0; 256 << 10];
+                let mut left = LARGE;
+                // The slow one begins with 64 KiB every few milliseconds.
+                for _ in 0..if slow { 200 } else { 0 } {
+                    c.send(&zeros[..64 << 10]);
+                    left -= 64 << 10;
+                    let_pass(Duration::from_millis(3));
+                }
+                while left > 0 {
+                    let n = left.min(zeros.len());
+                    c.send(&zeros[..n]);
+                    left -= n;
+                }
+                c.send(b"\r\n");
+                assert_eq!(c.frame(), b"+OK\r\n");
+            })
+        };
+        let (times, took) = timed(act);
         let growth = proxy.peak_rss_kib() - before;
-        show(if slow { "SET, written slowly" } else { "SET" }, start.elapsed(), &times, growth);
+        show(if slow { "SET, written slowly" } else { "SET" }, took, &times, growth);
         assert!(growth <= MOST_GROWTH_KIB, "{growth} KiB more");
-        assert_kept_latency(&times, start.elapsed());
+        assert_kept_latency(&times, took);
         assert_eq!(c.call(&["STRLEN", "{streams}written"]), format!(":{LARGE}\r\n").into_bytes());
         assert_eq!(c.call(&["DEL", "{streams}written"]), b":1\r\n");
     }
