@@ -66,8 +66,14 @@ impl Engine {
     /// Bytes from a node: what was not consumed of the last call, and what came since. Returns how many bytes were
     /// consumed; what was not is the beginning of a reply.
     pub fn backend_bytes(&mut self, key: Key<Backend>, data: &[u8]) -> usize {
-        if self.backends.get(key).is_some_and(|b| b.kind.listener) {
+        let Some(b) = self.backends.get(key) else { return data.len() };
+        if b.kind.listener {
             return self.listener_bytes(key, data);
+        }
+        if b.suspect && self.speaks_too_late(b.node, data) {
+            self.counters.reply_timeouts += 1;
+            self.lose_backend(key, Loss::ReplyTimeout);
+            return data.len();
         }
         let mut at = 0;
         let mut run = NO_RUN;
