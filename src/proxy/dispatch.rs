@@ -180,9 +180,17 @@ impl Engine {
     pub(super) fn send(&mut self, part: Part, bytes: &[u8]) {
         match self.backend_for(&part) {
             Ok(backend) => self.push(backend, part, bytes),
-            Err(Unsent::Unserved) => self.unserved(part),
-            Err(Unsent::Hopeless(node)) => self.fail_at_once(&part, node),
-            Err(_) => self.park(part, bytes, None),
+            Err(why) => self.unsent(part, bytes, why),
+        }
+    }
+
+    /// A part that cannot be sent now: it fails, or waits.
+    #[cold]
+    fn unsent(&mut self, part: Part, bytes: &[u8], why: Unsent) {
+        match why {
+            Unsent::Unserved => self.unserved(part),
+            Unsent::Hopeless(node) => self.fail_at_once(&part, node),
+            Unsent::Paused | Unsent::Full => self.park(part, bytes, None),
         }
     }
 
@@ -191,12 +199,11 @@ impl Engine {
     pub(super) fn send_by(&mut self, part: Part, write: impl FnOnce(&mut Vec<u8>)) {
         match self.backend_for(&part) {
             Ok(backend) => self.append(backend, |b, now| b.push_by(part, now, write)),
-            Err(Unsent::Unserved) => self.unserved(part),
-            Err(_) => {
+            Err(why) => {
                 let mut bytes = mem::take(&mut self.scratch_part);
                 bytes.clear();
                 write(&mut bytes);
-                self.park(part, &bytes, None);
+                self.unsent(part, &bytes, why);
                 self.scratch_part = bytes;
             }
         }

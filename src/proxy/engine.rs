@@ -34,11 +34,8 @@ use crate::config::Config;
 use crate::resp::{Limits, RequestParser};
 use crate::stats::Counters;
 
-/// Clients' working sets kept for the next busy client.
+/// Clients' working sets, and collections of split requests, kept for the next one.
 const SPARE_ACTIVES: usize = 1024;
-
-/// Split requests' collections kept for the next one.
-const SPARE_SPLITS: usize = 1024;
 
 /// How long a node that owns no slots any more may take to answer what it was asked when it still did.
 const DEMOTED_PATIENCE: Duration = Duration::from_millis(500);
@@ -212,7 +209,7 @@ impl Engine {
             scratch: Vec::new(),
             scratch_part: Vec::new(),
             keys: Vec::new(),
-            splits: Pool::new(SPARE_SPLITS),
+            splits: Pool::new(SPARE_ACTIVES),
             scratch_inline: Vec::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
