@@ -21,7 +21,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
 .PHONY: help build build-min demo measure foreign-suite bench fuzz faults soak install-tools longest clean \
-        test check-format check-lints test-units test-differential test-live test-engines test-clients sim
+        test check-format check-lints test-units test-cost test-differential test-live test-engines test-clients sim
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -31,10 +31,10 @@ build: ## the release binary, as bin/redis-cluster-proxy
 	@mkdir -p bin
 	install -m 755 target/release/$(BINARY) bin/$(BINARY)
 
-build-min: ## the release binary without optional features
-	cargo build --release --no-default-features
+build-min: ## a small release binary without optional features, names in stack traces and unwinding
+	cargo build --profile min --no-default-features
 	@mkdir -p bin
-	install -m 755 target/release/$(BINARY) bin/$(BINARY)
+	install -m 755 target/min/$(BINARY) bin/$(BINARY)
 
 demo: ## a cluster of its own with the proxy before it (PORT=8088)
 	@PORT=$(PORT) tools/demo.sh
@@ -49,6 +49,7 @@ test: ## everything that has to hold, in order, up to the first failure
 	@$(MAKE) --no-print-directory test-live
 	@$(MAKE) --no-print-directory test-engines
 	@$(MAKE) --no-print-directory test-clients
+	@$(MAKE) --no-print-directory test-cost
 	@echo "== make test: all stages passed"
 
 install-tools: ## what `make test` needs, where it is missing
@@ -97,6 +98,10 @@ test-engines: ## the core of the live suite on other servers
 test-clients: ## real client libraries, also during a reshard and a failover, and applications
 	@echo "== client libraries and applications"
 	$(RAISE_LIMITS) cargo test --test clients -- --nocapture
+
+test-cost: ## instructions per request against benches/instructions.txt (tools/instructions.py --renew writes it)
+	@echo "== instructions per request"
+	tools/instructions.py --check
 
 measure: build ## CPU per request beside a TCP relay; needs haproxy
 	tools/measure.py

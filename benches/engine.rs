@@ -6,15 +6,13 @@
 //! cargo bench --bench engine -- --list                                the loads
 //! ```
 //!
+//! `--clients`, `--nodes`, `--idle` (clients that say nothing) and `--large` (bytes of large values) change the loads.
+//!
 //! A load is a round of requests that is repeated. In the first rounds the nodes read what they get and answer it, and
 //! every reply is checked; what they then got and said is kept, and in the rounds that count they say it again without
 //! looking. So next to nothing but the engine runs, and the instructions of one request are those of a run with many
-//! requests less those of a run with few, divided by how many more there were:
-//!
-//! ```text
-//! valgrind --tool=callgrind target/release/deps/engine-... --load get-p32 --requests 16000
-//! valgrind --tool=callgrind target/release/deps/engine-... --load get-p32 --requests 48000
-//! ```
+//! requests less those of a run with few, divided by how many more there were. `tools/instructions.py` counts them that
+//! way, by callgrind.
 
 #[path = "engine/bed.rs"]
 mod bed;
@@ -35,7 +33,7 @@ const WARM_UP: u64 = 4;
 
 /// What the command line asks for.
 struct Wish {
-    loads: Vec<&'static Load>,
+    loads: Vec<Load>,
     requests: u64,
     list: bool,
 }
@@ -52,33 +50,44 @@ fn main() -> ExitCode {
         if wish.list {
             println!("{:14} {}", load.name, load.about);
         } else {
-            run(load, wish.requests);
+            run(&load, wish.requests);
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Reads `--load NAME`, `--requests N` and `--list`; `--bench` comes from cargo and says nothing.
+/// Reads the command line; `--bench` comes from cargo and says nothing.
 fn wish(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wish = Wish { loads: LOADS.iter().collect(), requests: REQUESTS, list: false };
+    let mut wish = Wish { loads: LOADS.to_vec(), requests: REQUESTS, list: false };
+    let mut changes = Vec::new();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--bench" => {}
             "--list" => wish.list = true,
             "--load" => wish.loads = vec![load(&args.next().unwrap_or_default())?],
-            "--requests" => {
+            "--requests" | "--clients" | "--nodes" | "--idle" | "--large" => {
                 let text = args.next().unwrap_or_default();
-                wish.requests = text.parse().map_err(|_| format!("--requests {text:?}: want a number"))?;
+                let number = text.parse().map_err(|_| format!("{arg} {text:?}: want a number"))?;
+                changes.push((arg, number));
             }
-            other => return Err(format!("{other}: want --load NAME, --requests N or --list")),
+            other => return Err(format!("{other}: see the head of benches/engine.rs")),
+        }
+    }
+    for (what, number) in changes {
+        match what.as_str() {
+            "--clients" => wish.loads.iter_mut().for_each(|l| l.clients = number),
+            "--nodes" => wish.loads.iter_mut().for_each(|l| l.nodes = number as u16),
+            "--idle" => wish.loads.iter_mut().for_each(|l| l.idle = number),
+            "--large" => wish.loads.iter_mut().for_each(|l| l.large = number),
+            _ => wish.requests = number as u64,
         }
     }
     Ok(wish)
 }
 
-fn load(name: &str) -> Result<&'static Load, String> {
+fn load(name: &str) -> Result<Load, String> {
     let names: Vec<&str> = LOADS.iter().map(|l| l.name).collect();
-    let found = LOADS.iter().find(|l| l.name == name);
+    let found = LOADS.iter().find(|l| l.name == name).copied();
     found.ok_or_else(|| format!("--load {name:?}: want one of {}", names.join(", ")))
 }
 

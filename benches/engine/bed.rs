@@ -12,10 +12,13 @@ use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::proxy::{Backend, Client, Effect, Engine, Intake, Surroundings};
 use redis_cluster_proxy::resp::{Args, Limits, Parsed, RequestParser};
 
-use crate::loads::{answer, node_of, Load, NODES};
+use crate::loads::{answer, node_of, Load};
 
 /// How far the clock moves per round: about what a busy worker needs for one.
 const ROUND: Duration = Duration::from_micros(200);
+
+/// Where all clients come from.
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 50_000);
 
 /// An engine under one load.
 pub struct Bed {
@@ -23,7 +26,9 @@ pub struct Bed {
     now: Time,
     clients: Vec<Person>,
     nodes: Vec<Node>,
-    first_comes_last: bool,
+    /// By place of a backend: its node.
+    node_at: Vec<usize>,
+    load: Load,
     requests_per_round: u64,
     dirty_clients: Vec<Key<Client>>,
     dirty_backends: Vec<Key<Backend>>,
@@ -58,16 +63,17 @@ impl Bed {
             pid: 1,
         };
         let mut engine = Engine::new(Arc::new(Config::default()), around, Time::default());
-        engine.topology(&topology());
+        engine.topology(&topology(load.nodes));
         let mut random = Random::new(7);
-        let clients =
-            (0..load.clients).map(|_| Person::new(&mut engine, load.requests(&mut random))).collect();
+        let clients = (0..load.clients).map(|_| Person::new(&mut engine, load, &mut random)).collect();
+        (0..load.idle).for_each(|_| _ = engine.client_opened(PEER.into()));
         let mut bed = Bed {
             engine,
             now: Time::default(),
             clients,
-            nodes: (0..NODES).map(|_| Node::default()).collect(),
-            first_comes_last: load.first_comes_last,
+            nodes: (0..load.nodes).map(|_| Node::default()).collect(),
+            node_at: vec![0; usize::from(load.nodes)],
+            load: *load,
             requests_per_round: (load.clients * load.pipeline) as u64,
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
@@ -101,12 +107,12 @@ impl Bed {
         self.flush_backends();
         self.nodes.iter_mut().for_each(|n| n.knows = true);
         self.answer();
-        let due: Vec<(Key<Client>, Vec<u8>)> = self.clients.iter().map(|c| (c.key, c.gets.clone())).collect();
+        // Clients were opened before anything else, so their places are those of their keys.
+        let due: Vec<Vec<u8>> = self.clients.iter().map(|c| c.gets.clone()).collect();
         let mut seen = 0;
         self.flush_clients(|key, output| {
             seen += 1;
-            let is_right = due.iter().any(|(k, gets)| *k == key && gets == output);
-            assert!(is_right, "wrong replies: {}", String::from_utf8_lossy(output));
+            assert!(due[key.index()] == output, "wrong replies: {}", String::from_utf8_lossy(output));
         });
         assert_eq!(seen, due.len());
     }
@@ -127,6 +133,7 @@ impl Bed {
         for effect in effects {
             let Effect::Connect(key, addr) = effect else { panic!("{effect:?}") };
             self.nodes[usize::from(addr.port())].backend = key;
+            self.node_at[key.index()] = usize::from(addr.port());
             self.engine.backend_connected(key);
         }
         self.flush_backends();
@@ -138,10 +145,7 @@ impl Bed {
         self.engine.take_dirty_backends(&mut dirty);
         for key in dirty.drain(..) {
             let output = self.engine.backend_output(key);
-            let node = self.nodes.iter_mut().find(|n| n.backend == key);
-            if let Some(node) = node {
-                node.hear(output);
-            }
+            self.nodes[self.node_at[key.index()]].hear(output, self.load.large);
             let len = output.len();
             self.engine.backend_written(key, len);
         }
@@ -149,7 +153,7 @@ impl Bed {
     }
 
     fn answer(&mut self) {
-        let first = usize::from(self.first_comes_last);
+        let first = usize::from(self.load.first_comes_last);
         for i in 0..self.nodes.len() {
             let last = self.nodes.len();
             let node = &mut self.nodes[(first + i) % last];
@@ -179,21 +183,21 @@ impl Bed {
 }
 
 impl Person {
-    fn new(engine: &mut Engine, sends: Vec<u8>) -> Self {
-        let mut gets = Vec::new();
-        each_request(&sends, |args| answer(args, &mut gets));
-        Person { key: engine.client_opened(SocketAddr::from(([127, 0, 0, 1], 50_000))), sends, gets }
+    fn new(engine: &mut Engine, load: &Load, random: &mut Random) -> Self {
+        let (sends, mut gets) = (load.requests(random), Vec::new());
+        each_request(&sends, |args| answer(args, load.large, &mut gets));
+        Person { key: engine.client_opened(PEER.into()), sends, gets }
     }
 }
 
 impl Node {
     /// Takes in a write of the proxy.
-    fn hear(&mut self, bytes: &[u8]) {
+    fn hear(&mut self, bytes: &[u8], large: usize) {
         if self.knows {
             assert_eq!(bytes.len(), self.is_sent, "every round must be the same");
         } else {
             self.is_sent = bytes.len();
-            each_request(bytes, |args| answer(args, &mut self.says));
+            each_request(bytes, |args| answer(args, large, &mut self.says));
         }
     }
 }
@@ -208,15 +212,15 @@ fn each_request(mut bytes: &[u8], mut what: impl FnMut(&Args<'_>)) {
 }
 
 /// Node `i` has port `i`.
-fn topology() -> SlotMap {
+fn topology(nodes: u16) -> SlotMap {
     let mut map = SlotMap::empty();
-    for i in 0..NODES {
+    for i in 0..nodes {
         let addr = SocketAddr::from(([127, 0, 0, 1], i));
         map.nodes.push(NodeInfo { id: String::new(), addr, name: addr.to_string() });
         map.shards.push(ShardInfo { primary: i, replicas: Vec::new() });
     }
     for (slot, shard) in map.slots.iter_mut().zip(0u16..).map(|(s, i)| (i, s)) {
-        *shard = node_of(slot);
+        *shard = node_of(slot, nodes);
     }
     map
 }

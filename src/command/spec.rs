@@ -134,9 +134,10 @@ pub enum Class {
 }
 
 /// Commands that are split by slot; says how the replies of the parts become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Split {
     /// MGET: the elements in the order of the keys.
+    #[default]
     Values,
     /// MSET: `+OK` when all parts said so; arguments go in pairs.
     Pairs,

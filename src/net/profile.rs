@@ -5,6 +5,8 @@
 //! library does not fit, those of 32 bits) there is no profile.
 
 mod format;
+#[cfg(all(feature = "profile", unix, target_pointer_width = "64"))]
+mod symbols;
 
 use std::fmt;
 use std::time::Duration;
@@ -52,6 +54,7 @@ mod sampler {
     use std::time::Duration;
 
     use super::format::{Frame, Profile};
+    use super::symbols::Symbols;
     use super::ProfileError;
     use crate::net::clock::Clock;
 
@@ -92,17 +95,25 @@ mod sampler {
         let builder = builder.blocklist(&BLOCKED);
         let guard = builder.build().map_err(failed)?;
         std::thread::sleep(duration);
-        let report = guard.report().build().map_err(failed)?;
+        let report = guard.report().build_unresolved().map_err(failed)?;
+        let mut symbols = Symbols::of_this_process();
         let mut profile = Profile::new(started_micros, duration, FREQUENCY);
         for (stack, count) in &report.data {
-            let frames = stack.frames.iter().map(|inlined| inlined.iter().map(frame).collect());
-            profile.sample(frames, &stack.thread_name, i64::try_from(*count).unwrap_or(i64::MAX));
+            let addresses = stack.frames.iter().map(|frame| frame.ip() as usize);
+            let names = addresses.map(|address| symbols.name(address)).collect();
+            let thread = stack.thread_name.get(..stack.thread_name_length).unwrap_or_default();
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            profile.sample(without_sampler(names), &String::from_utf8_lossy(thread), count);
         }
         gzip(&profile.finish())
     }
 
-    fn frame(symbol: &pprof::Symbol) -> Frame {
-        Frame { function: symbol.name(), file: symbol.filename().into_owned(), line: symbol.lineno() }
+    /// A stack begins with how the sample was taken: the handler of the signal, and the system's frame behind it.
+    fn without_sampler(mut names: Vec<String>) -> impl Iterator<Item = Vec<Frame>> {
+        if let Some(handler) = names.iter().position(|name| name == "perf_signal_handler") {
+            names.drain(..(handler + 2).min(names.len()));
+        }
+        names.into_iter().map(|function| vec![Frame { function, file: String::new(), line: 0 }])
     }
 
     fn gzip(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {

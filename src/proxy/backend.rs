@@ -43,6 +43,12 @@ impl Kind {
     /// Listeners speak RESP3, so that messages can be told from replies.
     pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true, db: 0 };
 
+    /// Whether the shared backend to a primary, for database 0, is meant.
+    #[inline]
+    pub fn is_plain(self) -> bool {
+        !(self.replica | self.dedicated | self.listener) && self.db == 0
+    }
+
     /// A number below [`Kind::COUNT`] for each kind of shared backend for database 0.
     #[inline]
     pub fn index(self) -> usize {
@@ -209,18 +215,26 @@ impl Backend {
     }
 
     /// Appends a part and its bytes.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, part: Part, bytes: &[u8], now: Time) {
+        self.push_by(part, now, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Appends a part, and its bytes by `write`.
+    #[inline(always)]
+    pub fn push_by(&mut self, part: Part, now: Time, write: impl FnOnce(&mut Vec<u8>)) {
         if self.fifo.is_empty() {
             self.progress = now;
         }
-        self.window.tail().extend_from_slice(bytes);
+        let start = self.window.end();
+        write(self.window.tail());
         // A request is at most 2 GiB long, see `Config::max_request`.
-        self.fifo.push_back(InFlight { part, len: bytes.len() as u32 });
+        self.fifo.push_back(InFlight { part, len: (self.window.end() - start) as u32 });
     }
 
     /// Appends a transaction: MULTI, its commands and EXEC are `commands` in all, `bytes` together. Each is answered by a
     /// frame of its own, only the last one belongs to the part.
+    #[inline(never)]
     pub fn push_block(&mut self, part: Part, bytes: &[u8], commands: usize, now: Time) {
         if self.fifo.is_empty() {
             self.progress = now;
@@ -229,6 +243,13 @@ impl Backend {
             self.fifo.push_back(InFlight { part: Part { owner: Owner::Step, ..part }, len: 0 });
         }
         self.push(part, bytes, now);
+    }
+
+    /// The oldest part, `len` bytes long, was answered.
+    #[inline]
+    pub fn answered(&mut self, len: u32) {
+        self.fifo.pop_front();
+        self.window.acknowledge(len as usize);
     }
 
     fn greetings(&self) -> usize {

@@ -140,15 +140,21 @@ impl Engine {
             return self.surplus(key, data, run);
         }
         let odd = first == b'-' || front.part.attempts != 0;
-        if odd || !matches!(front.part.owner, Owner::Client(..)) {
-            self.finish_run(data, run);
-            return self.unusual(key, front, &data[range]);
-        }
-        b.fifo.pop_front();
-        b.window.acknowledge(front.len as usize);
-        self.tally.answered(&front.part, self.now);
-        if let Owner::Client(client, sequence) = front.part.owner {
-            self.pass(client, sequence, data, range, run);
+        match front.part.owner {
+            Owner::Client(client, sequence) if !odd => {
+                b.answered(front.len);
+                self.tally.answered(&front.part, self.now);
+                self.pass(client, sequence, data, range, run);
+            }
+            Owner::Gather(gather, index) if !odd => {
+                b.answered(front.len);
+                self.finish_run(data, run);
+                self.gather_reply(gather, index, &data[range]);
+            }
+            _ => {
+                self.finish_run(data, run);
+                self.unusual(key, front, &data[range]);
+            }
         }
     }
 
@@ -216,8 +222,7 @@ impl Engine {
         };
         let of_script = scripts::is_script_error(frame) && scripts::is_single_call(&front.part);
         if verdict == Verdict::Reply && !of_script {
-            b.fifo.pop_front();
-            b.window.acknowledge(front.len as usize);
+            b.answered(front.len);
             return match front.part.owner {
                 Owner::Handshake(greeting) => self.greeting(key, greeting, frame),
                 Owner::Step if resp::is_error(frame[0]) => {
@@ -240,8 +245,7 @@ impl Engine {
         let mut request = mem::take(&mut self.scratch);
         request.clear();
         request.extend_from_slice(b.window.front(front.len as usize));
-        b.fifo.pop_front();
-        b.window.acknowledge(front.len as usize);
+        b.answered(front.len);
         let from = b.node;
         if of_script && self.script_error(key, &front.part, &request, frame) {
             let part = Part { attempts: front.part.attempts + 1, ..front.part };

@@ -1,5 +1,7 @@
 //! Request -> plan -> parts: looks the command up, decides, and sends parts to backends.
 
+use std::mem;
+
 use super::backend::{Backend, Kind, State};
 use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
@@ -9,6 +11,7 @@ use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
+use crate::base::time::Time;
 use crate::command::{self, Class, Command, Flags, KeyError, Keys, Unknown};
 use crate::config::ReadPrefer;
 use crate::resp::{encode, Args};
@@ -40,6 +43,7 @@ pub enum Unsent {
 
 impl Engine {
     /// One whole request of a client.
+    #[inline]
     pub(super) fn request(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let command = match command::resolve(args) {
@@ -87,9 +91,17 @@ impl Engine {
         }
     }
 
+    #[inline]
     pub(super) fn carry_out(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command.class {
             Class::Slot => self.whole(key, command, args),
+            _ => self.carry_out_other(key, command, args),
+        }
+    }
+
+    #[inline(never)]
+    fn carry_out_other(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        match command.class {
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
             Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
@@ -110,7 +122,7 @@ impl Engine {
     }
 
     /// A request that goes to one node as it is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn whole(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
         match command::slot_of(command, args) {
             Ok(slot) => {
@@ -137,7 +149,7 @@ impl Engine {
     }
 
     /// Gives the request its place in the client's order and sends it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send_whole(
         &mut self,
         key: Key<Client>,
@@ -164,18 +176,41 @@ impl Engine {
     }
 
     /// Sends a part to the node of its slot, or parks it until that is possible.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&mut self, part: Part, bytes: &[u8]) {
         match self.backend_for(&part) {
             Ok(backend) => self.push(backend, part, bytes),
-            Err(Unsent::Unserved) => self.unserved(part),
-            Err(Unsent::Hopeless(node)) => self.fail_at_once(&part, node),
-            Err(_) => self.park(part, bytes, None),
+            Err(why) => self.unsent(part, bytes, why),
+        }
+    }
+
+    /// A part that cannot be sent now: it fails, or waits.
+    #[cold]
+    fn unsent(&mut self, part: Part, bytes: &[u8], why: Unsent) {
+        match why {
+            Unsent::Unserved => self.unserved(part),
+            Unsent::Hopeless(node) => self.fail_at_once(&part, node),
+            Unsent::Paused | Unsent::Full => self.park(part, bytes, None),
+        }
+    }
+
+    /// As [`Engine::send`], for a part that was not sent before and calls no script; its bytes are appended by `write`.
+    #[inline]
+    pub(super) fn send_by(&mut self, part: Part, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.backend_for(&part) {
+            Ok(backend) => self.append(backend, |b, now| b.push_by(part, now, write)),
+            Err(why) => {
+                let mut bytes = mem::take(&mut self.scratch_part);
+                bytes.clear();
+                write(&mut bytes);
+                self.unsent(part, &bytes, why);
+                self.scratch_part = bytes;
+            }
         }
     }
 
     /// Appends a part to a backend that exists.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {
         if part.attempts != 0 {
             self.wanders(&part, key);
@@ -183,11 +218,16 @@ impl Engine {
         if self.scripts.may_be_called_by(&part) {
             self.load_scripts(key, &part, bytes);
         }
+        self.append(key, |b, now| match part.block {
+            false => b.push(part, bytes, now),
+            true => b.push_block(part, bytes, multi::commands_in(bytes), now),
+        });
+    }
+
+    #[inline(always)]
+    fn append(&mut self, key: Key<Backend>, push: impl FnOnce(&mut Backend, Time)) {
         let Some(b) = self.backends.get_mut(key) else { return };
-        match part.block {
-            false => b.push(part, bytes, self.now),
-            true => b.push_block(part, bytes, multi::commands_in(bytes), self.now),
-        }
+        push(b, self.now);
         if b.timer == Key::NONE {
             let look = b.patience.min(SUSPECT_AFTER);
             b.timer = self.timers.set(self.now.after(look), Alarm::Backend(key));
@@ -199,8 +239,18 @@ impl Engine {
     }
 
     /// The backend that a part should go to now, opened if need be.
-    #[inline]
+    #[inline(always)]
     pub(super) fn backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
+        if part.kind.is_plain() && part.slot != NO_SLOT {
+            let node = self.nodes.primary(part.slot).ok_or(Unsent::Unserved)?;
+            return self.shared_backend(node, part.kind);
+        }
+        self.special_backend_for(part)
+    }
+
+    /// As [`Engine::backend_for`], for parts that are no matter of their slot's primary alone.
+    #[inline(never)]
+    fn special_backend_for(&mut self, part: &Part) -> Result<Key<Backend>, Unsent> {
         if part.kind.dedicated {
             return self.lease_for(part);
         }
@@ -235,6 +285,7 @@ impl Engine {
     }
 
     /// The shared backend of a kind to a node, opened if there is none.
+    #[inline]
     pub(super) fn shared_backend(&mut self, node: Key<Node>, kind: Kind) -> Result<Key<Backend>, Unsent> {
         let n = self.nodes.get(node).ok_or(Unsent::Unserved)?;
         let key = n.shared_of(kind);
@@ -253,6 +304,7 @@ impl Engine {
         Ok(self.open_backend(node, kind))
     }
 
+    #[cold]
     pub(super) fn open_backend(&mut self, node: Key<Node>, kind: Kind) -> Key<Backend> {
         let backend = Backend::new(node, kind, &self.config, self.now);
         let key = self.backends.insert(backend);
@@ -275,7 +327,7 @@ impl Engine {
     }
 
     /// Which kind of backend a client's command goes to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn kind_for(&self, key: Key<Client>, command: &Command) -> Kind {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
         // What a client reads while it watches decides what it writes, so it must not be old.

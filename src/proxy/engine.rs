@@ -13,7 +13,7 @@ use super::across::{Ask, Question};
 use super::backend::{Backend, State};
 use super::client::{Active, Client};
 use super::databases::Missing;
-use super::fan::Gather;
+use super::fan::{Gather, Keyed, Splits};
 use super::foreign::{Catalog, Lookup};
 use super::info::{ErrorCounts, Host};
 use super::loss::Loss;
@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::resp::{Limits, RequestParser};
 use crate::stats::Counters;
 
-/// Clients' working sets kept for the next busy client.
+/// Clients' working sets, and collections of split requests, kept for the next one.
 const SPARE_ACTIVES: usize = 1024;
 
 /// How long a node that owns no slots any more may take to answer what it was asked when it still did.
@@ -157,10 +157,11 @@ pub struct Engine {
     pub(super) parser: RequestParser,
     /// Request or reply bytes under construction.
     pub(super) scratch: Vec<u8>,
-    /// A part of a split request under construction.
+    /// A part of a split request that cannot be sent now.
     pub(super) scratch_part: Vec<u8>,
     /// The keys of a split request.
-    pub(super) keys: Vec<(u16, u32)>,
+    pub(super) keys: Vec<Keyed>,
+    pub(super) splits: Pool<Box<Splits>>,
     /// An inline request as a multibulk.
     pub(super) scratch_inline: Vec<u8>,
     pub(super) dirty_clients: Vec<Key<Client>>,
@@ -211,6 +212,7 @@ impl Engine {
             scratch: Vec::new(),
             scratch_part: Vec::new(),
             keys: Vec::new(),
+            splits: Pool::new(SPARE_ACTIVES),
             scratch_inline: Vec::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),

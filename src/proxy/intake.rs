@@ -407,14 +407,28 @@ impl Engine {
 
     /// The reply to an admitted request.
     pub(super) fn reply_to(&mut self, key: Key<Client>, sequence: Sequence, reply: &[u8]) {
+        if matches!(reply.first(), Some(b'-' | b'!')) && self.clients.get(key).is_some() {
+            self.note_error(reply);
+        }
+        self.reply_by(key, sequence, |out| out.extend_from_slice(reply));
+    }
+
+    /// The reply to an admitted request, which is no error and is appended by `write` to where it belongs.
+    #[inline]
+    pub(super) fn reply_by(
+        &mut self,
+        key: Key<Client>,
+        sequence: Sequence,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let Some(c) = self.clients.get_mut(key) else { return };
         let Some(active) = c.active.as_deref_mut() else { return };
         let overdue = active.backlog() > self.config.client_output_limit;
-        active.order.complete(sequence, reply, active.out.tail());
-        if matches!(reply.first(), Some(b'-' | b'!')) {
-            self.note_error(reply);
+        active.order.complete_by(sequence, active.out.tail(), write);
+        if !c.dirty {
+            c.dirty = true;
+            self.dirty_clients.push(key);
         }
-        self.mark_client(key);
         if overdue {
             self.output_limit(key);
         }

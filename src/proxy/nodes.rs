@@ -1,6 +1,6 @@
 //! The nodes that this worker knows, and which of them serves which slot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -127,8 +127,8 @@ pub struct Nodes {
     by_addr: HashMap<SocketAddr, Key<Node>>,
     shards: Vec<Shard>,
     slots: Vec<u16>,
-    /// As published: what MOVED corrected since is in `slots` only.
-    published: Vec<u16>,
+    /// What the topology says of the slots that MOVED has corrected since it was published.
+    corrected: BTreeMap<u16, u16>,
     /// Counts changes of who serves what.
     epoch: u32,
     /// The shards by the lowest slot of each, and the epoch that they are of.
@@ -142,13 +142,12 @@ pub struct Nodes {
 
 impl Default for Nodes {
     fn default() -> Self {
-        let slots = vec![NO_SHARD; SLOTS];
         Nodes {
             nodes: Arena::default(),
             by_addr: HashMap::new(),
             shards: Vec::new(),
-            published: slots.clone(),
-            slots,
+            slots: vec![NO_SHARD; SLOTS],
+            corrected: BTreeMap::new(),
             epoch: 0,
             walk: Vec::new(),
             walk_epoch: None,
@@ -297,6 +296,7 @@ impl Nodes {
         });
         let Ok(shard) = u16::try_from(shard) else { return false };
         if let Some(s) = self.slots.get_mut(usize::from(slot)) {
+            self.corrected.entry(slot).or_insert(*s);
             *s = shard;
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -308,13 +308,15 @@ impl Nodes {
     pub fn distrust(&mut self, node: Key<Node>) {
         let shards = &self.shards;
         let its = |shard: u16| shards.get(usize::from(shard)).is_some_and(|s| s.primary == node);
-        let mut changed = false;
-        for (slot, published) in self.slots.iter_mut().zip(&self.published) {
-            if *slot != *published && its(*slot) {
-                *slot = *published;
-                changed = true;
+        let (slots, before) = (&mut self.slots, self.corrected.len());
+        self.corrected.retain(|slot, published| match slots.get_mut(usize::from(*slot)) {
+            Some(shard) if *shard != *published && its(*shard) => {
+                *shard = *published;
+                false
             }
-        }
+            _ => true,
+        });
+        let changed = self.corrected.len() < before;
         self.epoch = self.epoch.wrapping_add(u32::from(changed));
     }
 
@@ -348,7 +350,7 @@ impl Nodes {
             self.slots.resize(SLOTS, NO_SHARD);
             self.epoch = self.epoch.wrapping_add(1);
         }
-        self.published.clone_from(&map.slots);
+        self.corrected.clear();
         self.known = true;
         self.nodes.iter().filter(|(_, n)| !n.listed).map(|(k, _)| k).collect()
     }

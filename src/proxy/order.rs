@@ -146,9 +146,15 @@ impl ReplyOrder {
     /// Takes the reply of `sequence`: to `out` when it is its turn, else to the stash. A sequence that has no place is
     /// ignored.
     pub fn complete(&mut self, sequence: Sequence, reply: &[u8], out: &mut Vec<u8>) {
+        self.complete_by(sequence, out, |to| to.extend_from_slice(reply));
+    }
+
+    /// As [`ReplyOrder::complete`], for a reply that `write` appends to where it belongs; it is not called for one that
+    /// is dropped.
+    pub fn complete_by(&mut self, sequence: Sequence, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_head(sequence) {
             if !matches!(self.places.front(), Some(Place::Muted(_))) {
-                out.extend_from_slice(reply);
+                write(out);
             }
             self.pop();
             self.held = false;
@@ -158,11 +164,15 @@ impl ReplyOrder {
             return;
         }
         let Some(place) = self.places.get_mut(sequence.wrapping_sub(self.head) as usize) else { return };
-        let (bytes, reply) = match *place {
-            Place::Waiting(bytes) => (bytes, reply),
+        let start = self.stash.len();
+        let bytes = match *place {
+            Place::Waiting(bytes) => {
+                write(&mut self.stash);
+                bytes
+            }
             Place::Muted(bytes) => {
                 self.muted -= 1;
-                (bytes, &[][..])
+                bytes
             }
             Place::Ready { .. } => {
                 debug_assert!(false, "a request was answered twice");
@@ -172,8 +182,7 @@ impl ReplyOrder {
         self.stashed += 1;
         self.pending_bytes -= bytes as usize;
         // The stash is held below 4 GiB by the client's output limit.
-        *place = Place::Ready { start: self.stash.len() as u32, len: reply.len() as u32 };
-        self.stash.extend_from_slice(reply);
+        *place = Place::Ready { start: start as u32, len: (self.stash.len() - start) as u32 };
     }
 
     /// Memory held beside the struct itself, in bytes.

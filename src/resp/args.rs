@@ -9,6 +9,9 @@ pub struct Span {
     pub end: u32,
 }
 
+/// Bytes behind an argument's body.
+const LINE_END: usize = 2;
+
 /// The arguments of one request, the command name first, borrowed from the bytes of its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
@@ -39,6 +42,14 @@ impl<'a> Args<'a> {
         self.spans.get(i).map(|s| &self.bytes[s.start as usize..s.end as usize])
     }
 
+    /// The arguments from `first` up to `end`, exclusive, with their lengths and line ends as they stand in the frame.
+    /// `first` is not 0, as the name has the head of the request in front of it.
+    #[inline]
+    pub fn encoded(&self, first: usize, end: usize) -> Option<&'a [u8]> {
+        let behind = |i: usize| self.spans.get(i).map(|s| s.end as usize + LINE_END);
+        self.bytes.get(behind(first.checked_sub(1)?)?..behind(end.checked_sub(1)?)?)
+    }
+
     /// Where the arguments stand in [`Args::frame`].
     pub fn spans(&self) -> &'a [Span] {
         self.spans
@@ -53,5 +64,22 @@ impl<'a> Args<'a> {
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         let bytes = self.bytes;
         self.spans.iter().map(move |s| &bytes[s.start as usize..s.end as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{Limits, Parsed, RequestParser};
+
+    #[test]
+    fn arguments_can_be_taken_as_they_came() {
+        let frame = b"*4\r\n$4\r\nMSET\r\n$1\r\nk\r\n$0\r\n\r\n$10\r\n0123456789\r\n";
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(frame, &Limits::default()), Parsed::Request { len: frame.len() });
+        let args = Args::new(frame, parser.spans());
+        assert_eq!(args.encoded(1, 3), Some(&b"$1\r\nk\r\n$0\r\n\r\n"[..]));
+        assert_eq!(args.encoded(3, 4), Some(&b"$10\r\n0123456789\r\n"[..]));
+        assert_eq!((args.encoded(0, 2), args.encoded(3, 5), args.encoded(3, 1)), (None, None, None));
     }
 }

@@ -11,7 +11,7 @@
 use memchr::memchr;
 
 use super::number::parse_i64;
-use super::quick::{quick, take_quick, QUICK_LINE};
+use super::quick::{quick_frame, take_quick, QUICK_LINE};
 use super::ReplyError;
 
 /// How far a frame was followed.
@@ -93,7 +93,7 @@ impl ReplyFramer {
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Scan, ReplyError> {
         if self.phase == Phase::Fresh {
-            if let Some(end) = quick(bytes) {
+            if let Some(end) = quick_frame(bytes) {
                 return Ok(Scan::Done(end));
             }
         }

@@ -11,6 +11,7 @@ mod hostile;
 mod logs;
 mod signals;
 mod stop;
+mod syscalls;
 mod upgrade;
 
 use std::sync::OnceLock;

@@ -32,7 +32,7 @@ impl Queue {
 
     /// Hands `line` over, or counts it when the queue is full. False in the latter case.
     pub(super) fn push(&self, line: Line) -> bool {
-        let taken = self.jobs.try_send(Job::Line(line)).is_ok();
+        let taken = self.jobs.try_send(Job::Line(Box::new(line))).is_ok();
         if !taken {
             self.wishes.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -61,7 +61,8 @@ impl Queue {
 
 #[derive(Debug)]
 enum Job {
-    Line(Line),
+    /// Boxed, since the queue has memory for as many jobs as it can hold.
+    Line(Box<Line>),
     /// Look at the wishes.
     Wake,
 }

@@ -10,6 +10,7 @@ mod backends;
 mod clients;
 
 use std::io::{self, Write};
+use std::mem;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -65,6 +66,14 @@ pub struct Parts {
     pub run: u64,
 }
 
+/// What the engine's lists are moved to, so that they can be gone through; empty in between, but for their memory.
+#[derive(Debug, Default)]
+struct Lists {
+    effects: Vec<Effect>,
+    backends: Vec<Key<Backend>>,
+    clients: Vec<Key<Client>>,
+}
+
 /// The event loop of one worker.
 #[derive(Debug)]
 pub struct Reactor {
@@ -77,6 +86,9 @@ pub struct Reactor {
     again: Vec<Key<Backend>>,
     scratch: Vec<u8>,
     buffers: Pool<Vec<u8>>,
+    lists: Lists,
+    /// When this turn began.
+    now: Time,
     /// When accepting is tried again although no event says that clients wait.
     accept_at: Option<Time>,
     /// When it was told last that no clients can be accepted.
@@ -94,6 +106,7 @@ impl Reactor {
             parts.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
         let mut reactor = Reactor {
+            now: clock.now(),
             parts,
             engine,
             clock,
@@ -102,6 +115,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; SCRATCH],
             buffers: Pool::new(256),
+            lists: Lists::default(),
             accept_at: None,
             told_at: None,
             draining: false,
@@ -127,12 +141,13 @@ impl Reactor {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
             _ => {}
         }
-        self.engine.tick(self.clock.now());
+        self.now = self.clock.now();
+        self.engine.tick(self.now);
         self.effects();
         for event in events.iter() {
             self.event(event);
         }
-        if self.accept_at.is_some_and(|t| t <= self.clock.now()) {
+        if self.accept_at.is_some_and(|t| t <= self.now) {
             self.accept();
         }
         self.leftovers();
@@ -152,7 +167,8 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let next = self.engine.deadline().into_iter().chain(self.accept_at).min();
-        next.map(|t| t.since(self.clock.now()))
+        // As of the turn that has just ended: a timer may be late by the time that it took.
+        next.map(|t| t.since(self.now))
     }
 
     fn event(&mut self, event: &mio::event::Event) {
@@ -210,25 +226,22 @@ impl Reactor {
 
     /// What the last turn left, and clients whose reading goes on.
     fn leftovers(&mut self) {
-        for key in std::mem::take(&mut self.again) {
-            self.pump_backend(key);
-        }
-        let mut held = Vec::new();
-        self.engine.take_held_backends(&mut held);
-        for key in held {
-            self.resume_backend(key);
-        }
-        let mut ready = Vec::new();
-        self.engine.take_ready(&mut ready);
-        for key in ready {
-            self.resume_client(key);
-        }
+        let mut backends = mem::take(&mut self.lists.backends);
+        backends.append(&mut self.again);
+        backends.drain(..).for_each(|key| self.pump_backend(key));
+        self.engine.take_held_backends(&mut backends);
+        backends.drain(..).for_each(|key| self.resume_backend(key));
+        self.lists.backends = backends;
+        let mut clients = mem::take(&mut self.lists.clients);
+        self.engine.take_ready(&mut clients);
+        clients.drain(..).for_each(|key| self.resume_client(key));
+        self.lists.clients = clients;
     }
 
     fn effects(&mut self) {
-        let mut effects = Vec::new();
+        let mut effects = mem::take(&mut self.lists.effects);
         self.engine.take_effects(&mut effects);
-        for effect in effects {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Connect(key, addr) => self.connect(key, addr),
                 Effect::CloseBackend(key) => {
@@ -243,24 +256,25 @@ impl Reactor {
                 }
             }
         }
+        self.lists.effects = effects;
     }
 
     /// Writes what the turn has gathered: once per backend, then once per client.
     fn flush(&mut self) {
-        let mut backends = Vec::new();
+        let mut backends = mem::take(&mut self.lists.backends);
         self.engine.take_dirty_backends(&mut backends);
-        for key in backends {
+        for key in backends.drain(..) {
             let Some(socket) = at(&mut self.backends, key) else { continue };
             match write_once(&mut socket.stream, self.engine.backend_output(key)) {
                 Ok(n) => self.engine.backend_written(key, n),
                 Err(e) => self.backend_failed(key, &e.to_string()),
             }
         }
-        let mut clients = Vec::new();
+        self.lists.backends = backends;
+        let mut clients = mem::take(&mut self.lists.clients);
         self.engine.take_dirty_clients(&mut clients);
-        for key in clients {
-            self.flush_client(key);
-        }
+        clients.drain(..).for_each(|key| self.flush_client(key));
+        self.lists.clients = clients;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::super::across::Question;
 use super::super::backend::Kind;
-use super::super::client::{Active, Client};
+use super::super::client::Client;
 use super::super::dispatch::Step;
 use super::super::engine::Engine;
 use super::super::errors;
@@ -271,27 +271,13 @@ impl Engine {
     /// Passes on the elements of all replies as one aggregate. They may be large: each is freed as soon as it is copied.
     fn reply_joined(&mut self, key: Key<Client>, sequence: Sequence, head: &[u8], replies: Vec<Box<[u8]>>) {
         let total: usize = replies.iter().map(|r| r.len()).sum::<usize>() + head.len();
-        let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
-        let write = |out: &mut Vec<u8>| {
+        self.reply_by(key, sequence, |out| {
             out.reserve_exact(total);
             out.extend_from_slice(head);
             replies.into_iter().for_each(|r| {
                 out.extend_from_slice(aggregate(&r).map_or(&[][..], |(_, _, elements)| elements));
             });
-        };
-        if !active.order.is_head(sequence) || !active.order.is_simple_head() {
-            let mut reply = Vec::new();
-            write(&mut reply);
-            return self.reply_to(key, sequence, &reply);
-        }
-        let overdue = active.backlog() > self.config.client_output_limit;
-        let Active { order, out, .. } = active;
-        write(out.tail());
-        order.skip_head();
-        self.mark_client(key);
-        if overdue {
-            self.output_limit(key);
-        }
+        });
     }
 }
 

@@ -21,7 +21,7 @@ use super::scan::Walk;
 use crate::base::arena::Key;
 use crate::command::Command;
 use every::Asked;
-use split::Splits;
+pub(in crate::proxy) use split::{Keyed, Splits};
 
 /// A request that waits for its parts.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Gather {
 #[derive(Debug)]
 pub(in crate::proxy) enum Work {
     /// A part per slot.
-    Split(Splits),
+    Split(Box<Splits>),
     /// A part per primary or per node.
     Asked(Box<Asked>),
     /// One part at a time, the step of a SCAN.
@@ -108,7 +108,9 @@ impl Engine {
     pub(super) fn gather_reply(&mut self, key: Key<Gather>, index: u16, reply: &[u8]) {
         let Some(gather) = self.gathers.get(key) else { return };
         let (command, born_us, errors) = (gather.command, gather.born_us, self.counters.error_replies);
-        let is_request = gather.parent.is_none() && !matches!(gather.work, Work::Block(_) | Work::Upload);
+        let is_last = gather.missing <= 1;
+        let is_request =
+            is_last && gather.parent.is_none() && !matches!(gather.work, Work::Block(_) | Work::Upload);
         self.take_gathered(key, index, reply);
         if is_request && self.gathers.get(key).is_none() {
             self.tally.gathered(command, born_us, self.now, self.counters.error_replies != errors);
@@ -132,24 +134,23 @@ impl Engine {
             return;
         }
         let Some(Gather { client, sequence, parent, work, .. }) = self.gathers.remove(key) else { return };
-        if self.clients.get(client).is_none() {
+        if !wanted {
             if let Some((parent, index)) = parent {
                 self.gather_reply(parent, index, b"");
             }
             return;
         }
-        let mut out = Vec::new();
         match work {
-            Work::Split(splits) => splits.finish(&mut out),
-            Work::Asked(asked) => return self.finish_asked(client, sequence, *asked),
-            Work::Scan(walk) => self.finish_scan(&walk, &mut out),
-            Work::Select(db) => return self.selected(client, sequence, db, reply),
-            Work::Upload => return self.owner_answered(client, reply),
-            Work::Block(commands) => return self.block_answered(client, sequence, commands, reply),
-        }
-        match parent {
-            Some((parent, index)) => self.gather_reply(parent, index, &out),
-            None => self.reply_to(client, sequence, &out),
+            Work::Split(splits) => self.finish_split(client, sequence, parent, splits),
+            Work::Asked(asked) => self.finish_asked(client, sequence, *asked),
+            Work::Scan(walk) => {
+                let mut out = Vec::new();
+                self.finish_scan(&walk, &mut out);
+                self.reply_to(client, sequence, &out);
+            }
+            Work::Select(db) => self.selected(client, sequence, db, reply),
+            Work::Upload => self.owner_answered(client, reply),
+            Work::Block(commands) => self.block_answered(client, sequence, commands, reply),
         }
     }
 

@@ -1,4 +1,8 @@
 //! Commands that are split by slot: a part per slot, and one reply out of theirs.
+//!
+//! A part costs about as much as a whole request, and there are as many as keys when these are spread. So a part is
+//! written straight into the window of its backend, its keys as they came; what a request collects is lent from a pool;
+//! and the elements of the replies are copied once when they come and once when they leave.
 
 use std::mem;
 
@@ -6,14 +10,19 @@ use super::super::client::Client;
 use super::super::dispatch::Step;
 use super::super::engine::Engine;
 use super::super::errors;
+use super::super::order::Sequence;
 use super::super::part::{Owner, Part};
 use super::{aggregate, Gather, Work};
 use crate::base::arena::Key;
+use crate::base::pool::Reusable;
 use crate::command::{self, Class, Command, Split};
 use crate::resp::{self, encode, Args, Limits, Parsed, RequestParser};
 
-/// What a split request waits for.
-#[derive(Debug)]
+/// Memory of a [`Splits`] above which it is freed rather than lent again, in bytes.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// What a split request waits for; lent from a pool.
+#[derive(Debug, Default)]
 pub(in crate::proxy) struct Splits {
     merge: Split,
     /// The first error of any part; it becomes the reply.
@@ -29,27 +38,31 @@ pub(in crate::proxy) struct Splits {
 }
 
 /// What a part adds to an array reply.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Slice {
     /// How many elements it must have.
     keys: usize,
     /// Where in [`Splits::elements`] its next unused element begins.
     next: usize,
+    /// Where its last element ends.
+    end: usize,
 }
 
 impl Splits {
-    fn new(merge: Split, keys: &[Keyed]) -> Self {
-        let (mut part_of, mut parts) = (Vec::new(), Vec::new());
-        if merge == Split::Values {
-            part_of.resize(keys.len(), 0);
-            for (index, group) in groups(keys).enumerate() {
-                parts.push(Slice { keys: group.len(), next: 0 });
-                for (_, position) in group {
-                    part_of[*position as usize] = index as u16;
-                }
+    /// Prepares for the replies to `keys`; how many parts these are.
+    fn prepare(&mut self, merge: Split, keys: &[Keyed]) -> usize {
+        self.merge = merge;
+        if merge != Split::Values {
+            return groups(keys).count();
+        }
+        self.part_of.resize(keys.len(), 0);
+        for (index, group) in groups(keys).enumerate() {
+            self.parts.push(Slice { keys: group.len(), next: 0, end: 0 });
+            for key in group {
+                self.part_of[key.position()] = index as u16;
             }
         }
-        Splits { merge, error: None, sum: 0, elements: Vec::new(), parts, part_of }
+        self.parts.len()
     }
 
     /// Takes in the reply of part `index`.
@@ -76,19 +89,23 @@ impl Splits {
             },
             Split::Values => {
                 let Some(slice) = self.parts.get_mut(index) else { return false };
-                let Some((b'*', count, elements)) = aggregate(reply) else { return false };
+                let (count, elements) = match reply.strip_prefix(b"*1\r\n") {
+                    Some(element) => (1, element),
+                    None => match aggregate(reply) {
+                        Some((b'*', count, elements)) => (count, elements),
+                        _ => return false,
+                    },
+                };
                 slice.next = self.elements.len();
                 self.elements.extend_from_slice(elements);
+                slice.end = self.elements.len();
                 count == slice.keys
             }
         }
     }
 
-    /// The one reply.
-    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
-        if let Some(error) = self.error {
-            return out.extend_from_slice(&error);
-        }
+    /// The one reply, when no part failed.
+    fn write(&mut self, out: &mut Vec<u8>) {
         match self.merge {
             Split::Pairs => out.extend_from_slice(b"+OK\r\n"),
             Split::Sum => encode::integer(out, self.sum),
@@ -96,9 +113,12 @@ impl Splits {
                 encode::array(out, self.part_of.len());
                 for part in &self.part_of {
                     let slice = &mut self.parts[usize::from(*part)];
-                    let rest = &self.elements[slice.next..];
-                    // Never `None`: the framer has counted the elements of each part.
-                    let len = resp::frame_len(rest).unwrap_or(0);
+                    let rest = &self.elements[slice.next..slice.end];
+                    let len = match slice.keys {
+                        1 => rest.len(),
+                        // Never `None`: the framer has counted the elements of each part.
+                        _ => resp::frame_len(rest).unwrap_or(0),
+                    };
                     out.extend_from_slice(&rest[..len]);
                     slice.next += len;
                 }
@@ -107,8 +127,35 @@ impl Splits {
     }
 }
 
-/// One key of a split request: its slot and which key it is.
-type Keyed = (u16, u32);
+impl Reusable for Box<Splits> {
+    fn recycle(&mut self) -> bool {
+        (self.error, self.sum) = (None, 0);
+        self.elements.clear();
+        self.parts.clear();
+        self.part_of.clear();
+        let parts = self.parts.capacity() * mem::size_of::<Slice>();
+        self.elements.capacity() + parts + self.part_of.capacity() * mem::size_of::<u16>() <= KEEP_BYTES
+    }
+}
+
+/// One key of a split request: its slot and, below that, which key it is; so they sort by slot, and repeated keys stay
+/// in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::proxy) struct Keyed(u64);
+
+impl Keyed {
+    fn new(slot: u16, position: u32) -> Self {
+        Keyed(u64::from(slot) << 32 | u64::from(position))
+    }
+
+    fn slot(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    fn position(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
 
 impl Engine {
     /// A command whose keys may lie in several slots.
@@ -126,9 +173,10 @@ impl Engine {
         let mut keys = mem::take(&mut self.keys);
         keys.clear();
         let names = args.iter().skip(1).step_by(stride);
-        keys.extend(names.zip(0u32..).map(|(name, i)| (command::slot(name), i)));
-        let step = match keys.iter().all(|k| k.0 == keys[0].0) {
-            true => self.send_whole(key, row, keys[0].0, args.frame()),
+        keys.extend(names.zip(0u32..).map(|(name, i)| Keyed::new(command::slot(name), i)));
+        let slot = keys[0].slot();
+        let step = match keys.iter().all(|k| k.slot() == slot) {
+            true => self.send_whole(key, row, slot, args.frame()),
             false => self.split_by_slot(key, row, split, args, &mut keys),
         };
         if keys.capacity() <= KEEP_KEYS {
@@ -145,36 +193,62 @@ impl Engine {
         args: &Args<'_>,
         keys: &mut [Keyed],
     ) -> Step {
-        if let Some((slot, _)) = keys.iter().find(|k| self.nodes.primary(k.0).is_none()) {
+        if let Some(unserved) = keys.iter().find(|k| self.nodes.primary(k.slot()).is_none()) {
             let mut error = Vec::new();
-            errors::unserved(&mut error, *slot, self.nodes.known());
+            errors::unserved(&mut error, unserved.slot(), self.nodes.known());
             self.nobody_serves();
             self.reply_now(key, &error);
             return Step::Taken;
         }
-        // Stable by position, as the position is part of what is compared: repeated keys stay in order.
         keys.sort_unstable();
-        let work = Work::Split(Splits::new(split, keys));
-        let gather = self.gather(key, row, args.frame().len(), groups(keys).count(), work);
+        let mut splits = self.splits.take();
+        let parts = splits.prepare(split, keys);
+        let gather = self.gather(key, row, args.frame().len(), parts, Work::Split(splits));
         let kind = self.kind_for(key, row);
-        let mut bytes = mem::take(&mut self.scratch_part);
-        for (index, group) in groups(keys).enumerate() {
-            bytes.clear();
-            encode_part(&mut bytes, row, split, args, group);
-            let owner = Owner::Gather(gather, index as u16);
+        let mut head = mem::take(&mut self.scratch);
+        head.clear();
+        write_head(&mut head, row, stride(split));
+        for (group, index) in groups(keys).zip(0u16..) {
             let part = Part {
-                owner,
+                owner: Owner::Gather(gather, index),
                 born_us: self.now_us(),
-                slot: group[0].0,
+                slot: group[0].slot(),
                 command: row.id,
                 attempts: 0,
                 kind,
                 block: false,
             };
-            self.send(part, &bytes);
+            self.send_by(part, |out| match *group {
+                [key] => {
+                    out.extend_from_slice(&head);
+                    write_key(out, stride(split), args, key);
+                }
+                _ => write_part(out, row, stride(split), args, group),
+            });
         }
-        self.scratch_part = bytes;
+        self.scratch = head;
         Step::Taken
+    }
+
+    /// All parts are answered, for the client or for a part of another split.
+    pub(super) fn finish_split(
+        &mut self,
+        key: Key<Client>,
+        sequence: Sequence,
+        parent: Option<(Key<Gather>, u16)>,
+        mut splits: Box<Splits>,
+    ) {
+        match (splits.error.take(), parent) {
+            (Some(error), None) => self.reply_to(key, sequence, &error),
+            (None, None) => self.reply_by(key, sequence, |out| splits.write(out)),
+            (Some(error), Some((parent, index))) => self.gather_reply(parent, index, &error),
+            (None, Some((parent, index))) => {
+                let mut reply = Vec::new();
+                splits.write(&mut reply);
+                self.gather_reply(parent, index, &reply);
+            }
+        }
+        self.splits.give(splits);
     }
 }
 
@@ -204,22 +278,27 @@ impl Engine {
             return false;
         }
         // Numbered where others have their slot, so that each is a group of its own.
-        let keys: Vec<Keyed> = (0..count as u16).map(|i| (i, u32::from(i))).collect();
-        let work = Work::Split(Splits::new(split, &keys));
+        let keys: Vec<Keyed> = (0..count as u16).map(|i| Keyed::new(i, u32::from(i))).collect();
+        let mut splits = self.splits.take();
+        splits.prepare(split, &keys);
+        let work = Work::Split(splits);
         let (command, born_us) = (part.command, part.born_us);
         let gather =
             self.gathers.insert(Gather { client, sequence, parent, missing: count, command, born_us, work });
         let mut bytes = Vec::new();
         for (group, index) in groups(&keys).zip(0u16..) {
             bytes.clear();
-            encode_part(&mut bytes, row, split, &args, group);
+            write_part(&mut bytes, row, stride(split), &args, group);
             self.follow(Part { owner: Owner::Gather(gather, index), ..*part }, &bytes, error);
         }
         true
     }
 }
 
-/// How many arguments belong to a key.
+/// Capacity in keys above which the list of keys is freed rather than kept.
+const KEEP_KEYS: usize = 4096;
+
+/// Arguments per key.
 fn stride(split: Split) -> usize {
     match split {
         Split::Pairs => 2,
@@ -227,23 +306,27 @@ fn stride(split: Split) -> usize {
     }
 }
 
-/// Capacity in keys above which the list of keys is freed rather than kept.
-const KEEP_KEYS: usize = 4096;
-
 /// Sorted keys, slot by slot.
 fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
-    keys.chunk_by(|a, b| a.0 == b.0)
+    keys.chunk_by(|a, b| a.slot() == b.slot())
 }
 
 /// The command with the keys of one slot only, and their values where they have some.
-fn encode_part(out: &mut Vec<u8>, row: &'static Command, split: Split, args: &Args<'_>, group: &[Keyed]) {
-    let stride = stride(split);
-    encode::array(out, 1 + group.len() * stride);
+#[inline(never)]
+fn write_part(out: &mut Vec<u8>, row: &'static Command, stride: usize, args: &Args<'_>, group: &[Keyed]) {
+    write_head(out, row, group.len() * stride);
+    group.iter().for_each(|key| write_key(out, stride, args, *key));
+}
+
+/// What stands in front of the keys of a part.
+fn write_head(out: &mut Vec<u8>, row: &'static Command, arguments: usize) {
+    encode::array(out, 1 + arguments);
     encode::bulk(out, row.name.as_bytes());
-    for (_, position) in group {
-        let first = 1 + *position as usize * stride;
-        for i in first..first + stride {
-            encode::bulk(out, args.get(i).unwrap_or_default());
-        }
-    }
+}
+
+/// A key, and its value where it has one, as they came.
+#[inline]
+fn write_key(out: &mut Vec<u8>, stride: usize, args: &Args<'_>, key: Keyed) {
+    let first = 1 + key.position() * stride;
+    out.extend_from_slice(args.encoded(first, first + stride).unwrap_or_default());
 }
