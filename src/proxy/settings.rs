@@ -30,7 +30,7 @@ impl Engine {
         for name in names {
             if let Some(why) = barred(name) {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-                return self.refuse(key, |out| errors::refused_setting(out, &name, why.text()));
+                return self.reject(key, row, |out| errors::refused_setting(out, &name, why.text()));
             }
         }
         self.every_node(key, row, merge, args)
