@@ -508,6 +508,30 @@ fn a_script_is_loaded_before_the_transaction_that_calls_it() {
 }
 
 #[test]
+fn a_script_that_a_transaction_ran_is_found_by_its_name_on_another_node() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    let call = format!("EVALSHA {X} 1 {{a}}");
+    rig.send(client, &["MULTI", "EVAL x 1 {b}", "EXEC", "MULTI", &call, "EXEC"]);
+    let there: Vec<String> =
+        rig.questions().into_iter().filter(|(port, _)| *port == 7003).map(|(_, command)| command).collect();
+    assert_eq!(there, ["SCRIPT LOAD x", "MULTI", &call, "EXEC"]);
+    rig.answer_all(&[7001; 3], &["+OK|", "+QUEUED|", "*1|:1|"]);
+    rig.answer_all(&[7003; 4], &["+x|", "+OK|", "+QUEUED|", "*1|:2|"]);
+    assert_eq!(rig.replies(client), "+OK|+QUEUED|*1|:1|+OK|+QUEUED|*1|:2|");
+}
+
+#[test]
+fn a_script_of_a_transaction_that_was_discarded_is_not_remembered() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    rig.send(client, &["MULTI", "EVAL x 1 {b}", "DISCARD", &format!("EVALSHA {X} 1 {{a}}")]);
+    assert_eq!(rig.questions(), [(7003, format!("EVALSHA {X} 1 {{a}}"))]);
+    rig.answer(7003, "-NOSCRIPT No matching script.|");
+    assert_eq!(rig.replies(client), "+OK|+QUEUED|+OK|-NOSCRIPT No matching script.|");
+}
+
+#[test]
 fn a_read_is_not_repeated_when_a_flush_behind_it_may_have_been_executed() {
     let mut rig = Rig::new();
     let client = rig.client();

@@ -72,6 +72,29 @@ fn names_are_checked_for_their_form() {
 }
 
 #[test]
+fn exec_fails_after_a_client_that_monitors_asked_for_data() {
+    let reply = replies("", "MONITOR\nMULTI\nGET a\nEXEC");
+    assert!(reply.starts_with("+OK|+OK|"), "{reply}");
+    assert!(reply.contains("|-ERR Replica can't interact with the keyspace|"), "{reply}");
+    assert!(reply.contains("|-EXECABORT Transaction discarded because of previous errors.|"), "{reply}");
+}
+
+#[test]
+fn a_client_cannot_lock_the_proxy_out_of_the_cluster_by_config_set() {
+    for line in
+        ["CONFIG SET requirepass x", "config set maxmemory 1gb REQUIREPASS x", "CONFIG SET masterauth x"]
+    {
+        let reply = replies("", line);
+        assert!(reply.starts_with("-ERR CONFIG SET ") && reply.contains("passwords are changed"), "{reply}");
+    }
+    let reply = replies("", "CONFIG SET port 7000");
+    assert!(reply.starts_with("-ERR CONFIG SET port is not available"), "{reply}");
+    // What is no name of a setting but a value goes on, here to a cluster that is not there.
+    let reply = replies("", "CONFIG SET maxmemory port");
+    assert!(reply.starts_with("-CLUSTERDOWN"), "{reply}");
+}
+
+#[test]
 fn wait_is_refused_with_its_reason() {
     for command in ["WAIT 0 10", "WAITAOF 0 0 10"] {
         let reply = replies("", command);

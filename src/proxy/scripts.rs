@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::across::Question;
 use super::backend::Backend;
+use super::client::Client;
 use super::engine::Engine;
 use super::part::{Owner, Part, NO_SLOT};
 use crate::base::arena::Key;
@@ -121,11 +122,31 @@ impl Scripts {
 impl Engine {
     /// A command with a counted number of keys was routed: EVAL brings a script that may be called by its name later.
     pub(super) fn note_script(&mut self, command: &'static Command, args: &Args<'_>) {
-        if let ("eval" | "eval_ro", Some(text)) = (command.name, args.get(1)) {
-            if self.scripts.add(text).is_some_and(|(_, is_new)| is_new) {
-                // The client that calls it by its name may be another worker's.
-                self.tell(Question::RememberScript(text.into()));
+        if let (true, Some(text)) = (is_eval(command), args.get(1)) {
+            self.note_text(text);
+        }
+    }
+
+    /// The same of all commands of a transaction that is about to be executed.
+    pub(super) fn note_scripts(&mut self, key: Key<Client>) {
+        let multi = self.clients.get(key).and_then(|c| c.multi.as_deref());
+        let Some(multi) = multi.filter(|m| m.evaluates()) else { return };
+        let mut texts: Vec<Box<[u8]>> = Vec::new();
+        let mut rest = multi.bytes();
+        while let Some((request, behind)) = resp::frame_len(rest).and_then(|n| rest.split_at_checked(n)) {
+            let word = argument(request, 0).unwrap_or_default();
+            if word.eq_ignore_ascii_case(b"EVAL") || word.eq_ignore_ascii_case(b"EVAL_RO") {
+                texts.extend(argument(request, 1).map(Box::from));
             }
+            rest = behind;
+        }
+        texts.iter().for_each(|text| self.note_text(text));
+    }
+
+    fn note_text(&mut self, text: &[u8]) {
+        if self.scripts.add(text).is_some_and(|(_, is_new)| is_new) {
+            // The client that calls it by its name may be another worker's.
+            self.tell(Question::RememberScript(text.into()));
         }
     }
 
@@ -200,6 +221,11 @@ pub fn script_name(text: &[u8]) -> Option<ScriptName> {
         *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
     }
     Some(name)
+}
+
+/// Whether a command brings its script with it.
+pub fn is_eval(command: &Command) -> bool {
+    matches!(command.name, "eval" | "eval_ro")
 }
 
 /// Whether a part is one request that runs a script for a client.

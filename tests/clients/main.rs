@@ -112,5 +112,11 @@ fn applications() {
         ("RQ", &python, "rq_jobs.py", &[]),
         ("Celery", &python, "celery_jobs.py", &[]),
         ("express-rate-limit", "node", "rate_limit.cjs", &[]),
+        ("Huey", &python, "huey_jobs.py", &[]),
+        ("Dramatiq", &python, "dramatiq_jobs.py", &[]),
+        ("Django", &python, "django_cache.py", &[]),
+        ("Bee-Queue", "node", "bee_queue.cjs", &[]),
+        ("socket.io", "node", "socket_io.cjs", &[]),
+        ("express-session", "node", "sessions.cjs", &[]),
     ]);
 }
