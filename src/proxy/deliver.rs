@@ -148,6 +148,7 @@ impl Engine {
             }
             Owner::Gather(gather, index) if !odd => {
                 b.answered(front.len);
+                self.streams.answered_by = b.node;
                 self.finish_run(data, run);
                 self.gather_reply(gather, index, &data[range]);
             }
