@@ -245,6 +245,28 @@ fn a_sharded_channel_follows_the_topology() {
     assert!(!rig.is_connected(0));
 }
 
+/// The topology of a node that lags behind leads back to where a slot was before.
+#[test]
+fn a_message_that_an_old_owner_had_left_came_behind_newer_ones() {
+    let mut rig = rig();
+    let channel = channel_of(0);
+    let c = rig.subscriber(&format!("SSUBSCRIBE {channel}"));
+    rig.got(c);
+    rig.topology_without(0);
+    rig.confirm(1, "ssubscribe", &channel);
+    rig.message(1, &format!("smessage {channel} newer"));
+    assert!(rig.got(c).ends_with("|newer|"));
+    rig.topology_without(NODES);
+    rig.message(0, &format!("smessage {channel} older"));
+    assert_eq!(rig.got(c), "", "it was sent before the node heard any of this");
+    rig.confirm(0, "sunsubscribe", &channel);
+    rig.message(0, &format!("smessage {channel} older"));
+    assert_eq!(rig.got(c), "");
+    rig.confirm(0, "ssubscribe", &channel);
+    rig.message(0, &format!("smessage {channel} newest"));
+    assert!(rig.got(c).ends_with("|newest|"));
+}
+
 #[test]
 fn the_node_of_all_channels_may_be_unlisted_for_a_moment_but_not_for_long() {
     let mut rig = rig();

@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use super::hub::Topic;
+use super::hub::{Link, Topic};
 use super::{names, Scope};
 use crate::base::arena::Key;
 use crate::proxy::backend::Backend;
@@ -104,7 +104,9 @@ impl Engine {
     /// Whether this listener is the one that has to bring a message on `channel` for a topic.
     fn brings(&self, key: Key<Backend>, topic: Key<Topic>, channel: &[u8]) -> bool {
         let Some(t) = self.hub.get(topic) else { return false };
-        let Some(link) = t.links.iter().find(|l| l.backend == key && l.on) else { return false };
+        // What comes before it confirms is of an earlier time, when it was told to stop.
+        let confirmed = |l: &&Link| l.backend == key && l.on && l.unanswered == 0;
+        let Some(link) = t.links.iter().find(confirmed) else { return false };
         match (t.everywhere, t.everywhere && names::is_event(channel)) {
             (false, _) => true,
             // A replica repeats the events of its primary.
