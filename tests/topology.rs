@@ -251,6 +251,21 @@ fn a_hint_cuts_the_interval_short() {
     assert_eq!(primaries(&proxy.map()), [node.addr, other]);
 }
 
+/// A node that has not heard of a failover yet tells the same as before: workers that a MOVED has led to the new primary
+/// must not be led back.
+#[test]
+fn the_answer_of_a_node_that_lags_behind_undid_a_moved() {
+    let node = Node::start();
+    let other = nowhere();
+    node.tell(answer(&[node.addr], 1));
+    let proxy = Proxy::start(&[node.addr.to_string()], NEVER, "");
+    proxy.map();
+    proxy.topology.hint(Hint::Moved(1));
+    proxy.until(|s| s.refreshes >= 3);
+    node.tell(answer(&[node.addr, other], 2));
+    assert_eq!(primaries(&proxy.map()), [node.addr, other], "the first thing that is told is new");
+}
+
 #[test]
 fn a_flood_of_hints_neither_blocks_nor_floods_the_nodes() {
     let node = Node::start();

@@ -28,6 +28,9 @@ const GRUDGE: Duration = Duration::from_secs(30);
 const KNOWN_PER_ROUND: usize = 5;
 /// Addresses of startup nodes that one refresh asks, at most.
 const STARTUP_PER_ROUND: usize = 16;
+/// How long nodes must tell the same as before until a MOVED that says otherwise counts as a confused node's. Until then
+/// those that were asked may not have heard yet, and workers would be led back to where a slot was.
+const NEWS_TRAVEL: Duration = Duration::from_secs(1);
 /// Connections kept open between refreshes, at most.
 const MAX_LINKS: usize = 16;
 
@@ -47,6 +50,8 @@ pub(super) struct Refresher {
     /// A worker had a reason to ask: it is answered also when nothing changed, as a MOVED of a confused node may have
     /// led it astray.
     hinted: bool,
+    /// When the first MOVED was reported that is not answered yet.
+    moved: Option<Time>,
     turn: usize,
 }
 
@@ -81,6 +86,7 @@ impl Refresher {
             troubled: HashMap::new(),
             present: Arc::new(SlotMap::empty()),
             hinted: false,
+            moved: None,
             turn: 0,
         }
     }
@@ -110,7 +116,10 @@ impl Refresher {
     fn take(&mut self, hint: &Hint) {
         let now = self.clock.now();
         let urgency = match hint {
-            Hint::Moved(_) => Urgency::Once,
+            Hint::Moved(_) => {
+                self.moved.get_or_insert(now);
+                Urgency::Once
+            }
             Hint::Unserved => Urgency::Watch,
             Hint::NodeLost(addr) => self.lost(now, *addr, Urgency::Watch),
             Hint::NodeSilent(addr) => self.lost(now, *addr, Urgency::Glance),
@@ -236,10 +245,15 @@ impl Refresher {
         match self.judge.judge(now, &self.present, &report) {
             Verdict::Doubtful(doubt) => return Err(doubt.to_string()),
             Verdict::Accept => self.publish(now, report),
+            Verdict::Same if self.moved.is_some_and(|t| now.since(t) < NEWS_TRAVEL) => {
+                self.policy.hint(now, Urgency::Once);
+                self.answered(now, from, settled);
+                return Ok(());
+            }
             Verdict::Same if self.hinted => self.send_present(),
             Verdict::Same => {}
         }
-        self.hinted = false;
+        (self.hinted, self.moved) = (false, None);
         self.answered(now, from, settled);
         Ok(())
     }
