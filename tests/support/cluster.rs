@@ -8,12 +8,16 @@ use super::keys::SLOTS;
 use super::nodes::{parse, NodeRow};
 use super::ports::free_port;
 use super::raw::RawClient;
-use super::server::{binary, Server};
+use super::relay::Relay;
+use super::server::{binary, Place, Server};
 use super::temp::TempDir;
 use super::wait::wait_until;
 
 /// How long a change may take to reach all nodes.
 const SETTLE: Duration = Duration::from_secs(60);
+
+/// Options of every node.
+const CLUSTER_OPTIONS: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
 
 /// A running cluster; its nodes are in the order in which they were made, primaries first.
 #[derive(Debug)]
@@ -34,6 +38,43 @@ impl Cluster {
         Self::form(Self::launch(&binary(), primaries + replicas, options), primaries)
     }
 
+    /// Three primaries with a replica each, whose append-only files tell what they have executed: each reply is sent
+    /// after its command was written there.
+    pub fn remembering(options: &[&str]) -> Cluster {
+        let file = ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
+        let all: Vec<&str> = file.into_iter().chain(options.iter().copied()).collect();
+        Self::form(Self::launch_in(TempDir::in_memory("cluster"), &binary(), 6, &all), 3)
+    }
+
+    /// As [`Cluster::remembering`], each node on a host of its own.
+    pub fn on_hosts(place: impl Fn(usize) -> Place) -> Cluster {
+        let dir = TempDir::in_memory("cluster");
+        let cluster = Self::launch_each(dir, &binary(), 6, |i, _| {
+            let place = place(i);
+            let file =
+                ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
+            let all = file.into_iter().chain(["--cluster-announce-ip", place.host.as_str()]);
+            (all.map(String::from).collect(), place)
+        });
+        Self::form(cluster, 3)
+    }
+
+    /// Three primaries; clients reach the first one by a relay.
+    pub fn behind_relay() -> (Cluster, Relay) {
+        let port = free_port();
+        let bus = |own: u16| (own + 10_000).to_string();
+        let cluster = Self::launch_each(TempDir::new("cluster"), &binary(), 3, |i, own| match i {
+            0 => {
+                let announced =
+                    ["--cluster-announce-port", &port.to_string(), "--cluster-announce-bus-port", &bus(own)];
+                (announced.map(String::from).to_vec(), Place::here())
+            }
+            _ => (Vec::new(), Place::here()),
+        });
+        let relay = Relay::start(port, cluster.nodes[0].port);
+        (Self::form(cluster, 3), relay)
+    }
+
     /// As [`Cluster::with`], of a server of its own and without replicas.
     pub fn with_server(program: &Path, primaries: usize, options: &[&str]) -> Cluster {
         Self::form(Self::launch(&program.to_string_lossy(), primaries, options), primaries)
@@ -47,6 +88,33 @@ impl Cluster {
         cluster
     }
 
+    /// Adds a node without slots that all others know; returns its number.
+    pub fn add_node(&mut self) -> usize {
+        let i = self.nodes.len();
+        let node_dir = self.dir.path().join(format!("node-{i}"));
+        std::fs::create_dir_all(&node_dir).unwrap();
+        let node = Server::start(&binary(), free_port(), &node_dir, &CLUSTER_OPTIONS);
+        node.wait_ready();
+        node.ok(&format!("CLUSTER SET-CONFIG-EPOCH {}", 100 + i));
+        self.nodes.push(node);
+        self.meet();
+        i
+    }
+
+    /// Takes the last node, which owns nothing, out of the cluster and ends it.
+    pub fn remove_node(&mut self, i: usize) {
+        let id = self.id(i);
+        let mut gone = self.nodes.remove(i);
+        gone.kill();
+        self.nodes.iter().for_each(|n| n.ok(&format!("CLUSTER FORGET {id}")));
+        self.wait_ok();
+    }
+
+    /// Tells all nodes where the others are now.
+    pub fn introduce(&self) {
+        self.meet();
+    }
+
     /// A connection to node `i`.
     pub fn client(&self, i: usize) -> RawClient {
         self.nodes[i].client()
@@ -54,7 +122,7 @@ impl Cluster {
 
     /// The addresses of all nodes as `-startup-nodes` takes them.
     pub fn startup_nodes(&self) -> String {
-        self.nodes.iter().map(|n| format!("127.0.0.1:{}", n.port)).collect::<Vec<_>>().join(",")
+        self.nodes.iter().map(|n| format!("{}:{}", n.host, n.port)).collect::<Vec<_>>().join(",")
     }
 
     /// The cluster as the first node that answers sees it.
@@ -108,13 +176,18 @@ impl Cluster {
         });
     }
 
-    /// Makes replica `i` the primary of its shard while both live; returns when it is.
+    /// Makes replica `i` the primary of its shard while both live; returns when all nodes know it.
     pub fn failover(&self, i: usize) {
+        self.take_over(i);
+        self.wait_ok();
+    }
+
+    /// Makes replica `i` the primary of its shard while both live; returns when it is.
+    pub fn take_over(&self, i: usize) {
         self.nodes[i].ok("CLUSTER FAILOVER");
         wait_until("failover", SETTLE, || {
             self.nodes[i].info("replication", "role").as_deref() == Some("master")
         });
-        self.wait_ok();
     }
 
     /// Waits until another node than `dead` owns the slot.
@@ -157,9 +230,8 @@ impl Cluster {
         if keys.is_empty() {
             return 0;
         }
-        let port = self.nodes[to].port.to_string();
-        let mut request: Vec<&[u8]> =
-            [b"MIGRATE", &b"127.0.0.1"[..], port.as_bytes(), b"", b"0", b"5000"].to_vec();
+        let (host, port) = (self.nodes[to].host.as_bytes(), self.nodes[to].port.to_string());
+        let mut request: Vec<&[u8]> = [b"MIGRATE", host, port.as_bytes(), b"", b"0", b"5000"].to_vec();
         request.extend([&b"REPLACE"[..], b"KEYS"]);
         request.extend(keys.iter().map(|k| frame::body(k)));
         let reply = source.call(&request);
@@ -187,16 +259,30 @@ impl Cluster {
     }
 
     fn launch(program: &str, count: usize, options: &[&str]) -> Cluster {
-        let dir = TempDir::new("cluster");
-        let cluster_options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-        let all: Vec<&str> = cluster_options.into_iter().chain(options.iter().copied()).collect();
-        let nodes: Vec<Server> = (0..count)
-            .map(|i| {
-                let node_dir = dir.path().join(format!("node-{i}"));
-                std::fs::create_dir_all(&node_dir).unwrap();
-                Server::start(program, free_port(), &node_dir, &all)
-            })
-            .collect();
+        Self::launch_in(TempDir::new("cluster"), program, count, options)
+    }
+
+    fn launch_in(dir: TempDir, program: &str, count: usize, options: &[&str]) -> Cluster {
+        let options: Vec<String> = options.iter().map(|o| o.to_string()).collect();
+        Self::launch_each(dir, program, count, |_, _| (options.clone(), Place::here()))
+    }
+
+    /// `options` are those of a node by its number and its port, and where it runs.
+    fn launch_each(
+        dir: TempDir,
+        program: &str,
+        count: usize,
+        options: impl Fn(usize, u16) -> (Vec<String>, Place),
+    ) -> Cluster {
+        let start = |i: usize| {
+            let node_dir = dir.path().join(format!("node-{i}"));
+            std::fs::create_dir_all(&node_dir).unwrap();
+            let port = free_port();
+            let (own, place) = options(i, port);
+            let all: Vec<&str> = CLUSTER_OPTIONS.into_iter().chain(own.iter().map(String::as_str)).collect();
+            Server::start_at(&place, program, port, &node_dir, &all)
+        };
+        let nodes: Vec<Server> = (0..count).map(start).collect();
         nodes.iter().for_each(Server::wait_ready);
         Cluster { nodes, dir }
     }
@@ -213,7 +299,7 @@ impl Cluster {
     fn meet(&self) {
         for (i, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[i + 1..] {
-                node.ok(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
+                node.ok(&format!("CLUSTER MEET {} {}", other.host, other.port));
             }
         }
         wait_until("all nodes know each other", SETTLE, || {

@@ -26,7 +26,12 @@ impl RawClient {
 
     /// Connects to a port of this host.
     pub fn try_connect(port: u16) -> io::Result<Self> {
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        Self::try_connect_to("127.0.0.1", port)
+    }
+
+    /// Connects to a port of an address.
+    pub fn try_connect_to(host: &str, port: u16) -> io::Result<Self> {
+        let addr = SocketAddr::new(host.parse().expect("an address"), port);
         let stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -16,11 +16,29 @@ use super::wait::wait_until;
 pub struct Server {
     /// Where it listens.
     pub port: u16,
+    /// The address of its host.
+    pub host: String,
     password: Option<String>,
     args: Vec<String>,
     dir: PathBuf,
     daemon: Daemon,
     _temp: Option<TempDir>,
+}
+
+/// A host that servers run on.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its address.
+    pub host: String,
+    /// The words before a command that is to run there.
+    pub prefix: Vec<String>,
+}
+
+impl Place {
+    /// This host.
+    pub fn here() -> Place {
+        Place { host: "127.0.0.1".into(), prefix: Vec::new() }
+    }
 }
 
 /// The server binary of clusters and references.
@@ -45,10 +63,15 @@ impl Server {
 
     /// Starts `program` on `port` with its files in `dir`; does not wait for it.
     pub fn start(program: &str, port: u16, dir: &Path, options: &[&str]) -> Server {
+        Self::start_at(&Place::here(), program, port, dir, options)
+    }
+
+    /// As [`Server::start`], on another host.
+    pub fn start_at(place: &Place, program: &str, port: u16, dir: &Path, options: &[&str]) -> Server {
         let port_text = port.to_string();
         let fixed = [
             ["--port", port_text.as_str()],
-            ["--bind", "127.0.0.1"],
+            ["--bind", place.host.as_str()],
             ["--dir", dir.to_str().unwrap()],
             ["--save", ""],
             ["--appendonly", "no"],
@@ -60,15 +83,9 @@ impl Server {
         ];
         let args: Vec<String> = fixed.iter().flatten().chain(options).map(|a| a.to_string()).collect();
         let password = options.iter().position(|o| *o == "--requirepass").map(|i| options[i + 1].to_string());
-        let daemon = launch(program, &args, dir);
-        Server {
-            port,
-            password,
-            args: [vec![program.to_string()], args].concat(),
-            dir: dir.into(),
-            daemon,
-            _temp: None,
-        }
+        let args = [place.prefix.clone(), vec![program.to_string()], args].concat();
+        let daemon = launch(&args, dir);
+        Server { port, host: place.host.clone(), password, args, dir: dir.into(), daemon, _temp: None }
     }
 
     /// Waits until it answers PING.
@@ -85,7 +102,7 @@ impl Server {
 
     /// A new connection, or `None` when the server is not there.
     pub fn try_client(&self) -> Option<RawClient> {
-        let mut client = RawClient::try_connect(self.port).ok()?;
+        let mut client = RawClient::try_connect_to(&self.host, self.port).ok()?;
         if let Some(password) = &self.password {
             let reply = client.try_call(&["AUTH", password]).ok()?;
             assert_eq!(reply, b"+OK\r\n", "AUTH: {}", frame::show(&reply));
@@ -130,9 +147,19 @@ impl Server {
         calls.and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.daemon.kill();
+    }
+
+    /// SIGKILL, without waiting for its end.
+    pub fn crash(&self) {
+        self.daemon.signal("KILL");
     }
 
     /// SIGSTOP: connections stay open, nothing is answered.
@@ -148,11 +175,26 @@ impl Server {
     /// Starts it again with the same options and files after a kill.
     pub fn restart(&mut self) {
         self.kill();
-        self.daemon = launch(&self.args[0], &self.args[1..], &self.dir);
+        self.daemon = launch(&self.args, &self.dir);
+        self.wait_ready();
+    }
+
+    /// Ends it and starts it with the same files at another address.
+    pub fn move_to(&mut self, host: &str, port: u16) {
+        self.kill();
+        (self.host, self.port) = (host.to_string(), port);
+        for i in 1..self.args.len() {
+            match self.args[i - 1].as_str() {
+                "--port" => self.args[i] = port.to_string(),
+                "--bind" | "--cluster-announce-ip" => self.args[i] = host.to_string(),
+                _ => {}
+            }
+        }
+        self.daemon = launch(&self.args, &self.dir);
         self.wait_ready();
     }
 }
 
-fn launch(program: &str, args: &[String], dir: &Path) -> Daemon {
-    Daemon::start(program, args, &dir.join("output"))
+fn launch(args: &[String], dir: &Path) -> Daemon {
+    Daemon::start(&args[0], &args[1..], &dir.join("output"))
 }

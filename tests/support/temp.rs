@@ -24,6 +24,19 @@ impl TempDir {
         TempDir { path }
     }
 
+    /// A new, empty directory in memory, where the system has such, for files that are written all the time.
+    pub fn in_memory(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let memory = Path::new("/dev/shm");
+        if !memory.is_dir() {
+            return Self::new(name);
+        }
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = memory.join(format!("redis-cluster-proxy-test-{}-{n}-{name}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        TempDir { path }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,0 +1,34 @@
+//! What an operator does on purpose: clients notice nothing of it but some latency.
+
+use std::time::Duration;
+
+use crate::scene::Scene;
+use crate::support::wait::timed;
+use crate::witness::Crowd;
+
+#[test]
+fn twelve_clients_notice_nothing_of_planned_failovers() {
+    let scene = Scene::start("planned failover", &[], Crowd::TWELVE);
+    let mut slowest = Duration::ZERO;
+    for replica in [3, 4, 5, 0] {
+        let ((), took) = timed(|| scene.cluster.take_over(replica));
+        slowest = slowest.max(took);
+        scene.cluster.wait_ok();
+        scene.witness.wait_answered(1500);
+    }
+    scene.note(&format!("the slowest of 4 failovers took {} ms", slowest.as_millis()));
+    let (all, ..) = scene.end();
+    all.assert_unnoticed();
+    let limit = slowest.as_micros() as u64 + 1_000_000;
+    assert!(all.longest.us < limit, "{:?} with failovers of {slowest:?}", all.longest);
+}
+
+#[test]
+fn twelve_clients_notice_nothing_of_a_reshard() {
+    let scene = Scene::start("reshard of 300 slots", &[], Crowd::TWELVE);
+    scene.cluster.reshard(0..150, 1);
+    scene.cluster.reshard(0..150, 0);
+    scene.witness.wait_answered(1000);
+    let (all, ..) = scene.end();
+    all.assert_unnoticed();
+}
