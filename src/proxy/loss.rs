@@ -118,6 +118,14 @@ impl Engine {
         }
     }
 
+    /// Whether a node that was silent, and that has lost its slots meanwhile, says anything but that it knows so: what it
+    /// has done with what it was asked, it has not done as a primary, and it will be undone.
+    #[cold]
+    pub(super) fn speaks_too_late(&self, node: Key<Node>, data: &[u8]) -> bool {
+        let line = data.split_inclusive(|b| *b == b'\n').next().unwrap_or_default();
+        self.nodes.is_demoted(node) && redirect::verdict(line) == Verdict::Reply
+    }
+
     /// Closes a backend and decides for each of its parts whether it is sent again or answered with an error.
     pub(super) fn lose_backend(&mut self, key: Key<Backend>, loss: Loss) {
         let Some(mut b) = self.backends.remove(key) else { return };

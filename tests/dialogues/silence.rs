@@ -111,6 +111,25 @@ fn a_long_planned_failover_loses_nothing() {
     c.receives(b":1\r\n");
 }
 
+/// A primary that was frozen for so long that a replica was promoted executes what it was asked when it thaws, and forgets
+/// it when it hears of the promotion: that must not be acknowledged.
+#[test]
+fn a_write_was_acknowledged_that_a_thawed_old_primary_executed_and_forgot() {
+    let rig = Rig::three();
+    let (writer, reader) = (rig.client(), rig.client());
+    writer.sends_cmd(&["INCR", "b"]);
+    reader.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["INCR", "b"]).expects(&["GET", "b"]);
+    rig.advance_ms(3000);
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+    rig.advance_ms(50);
+    rig.node(A).replies(b":7\r\n$1\r\n7\r\n");
+    writer.receives_error("ERR node 127.0.0.1:7001 took too long", &["outcome", "unknown"]);
+    rig.advance_ms(10);
+    rig.node(D).expects(&["GET", "b"]).replies(b"$1\r\n6\r\n");
+    reader.receives(b"$1\r\n6\r\n");
+}
+
 #[test]
 fn a_blocked_client_may_hear_nothing_for_as_long_as_it_likes() {
     let rig = Rig::three_with(|c| c.reply_timeout = Duration::from_secs(2));

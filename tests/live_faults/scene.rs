@@ -43,13 +43,13 @@ impl Scene {
 
     /// Says a figure of this scene.
     pub fn note(&self, what: &str) {
-        eprintln!("[{}] {what}", self.name);
+        eprintln!("\n[{}] {what}", self.name);
     }
 
     /// Ends the clients, prints their figures, and compares the counters with what the servers hold.
     pub fn end(mut self) -> (Testimony, Cluster, Proxy) {
         let mut all = self.witness.stop();
-        eprintln!("[{}] {all}", self.name);
+        eprintln!("\n[{}] {all}", self.name);
         self.proxy.assert_alive();
         let mut client = self.proxy.client();
         for (key, acknowledged, unknown) in &all.counters {

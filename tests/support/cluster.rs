@@ -98,6 +98,7 @@ impl Cluster {
         node.ok(&format!("CLUSTER SET-CONFIG-EPOCH {}", 100 + i));
         self.nodes.push(node);
         self.meet();
+        self.wait_ok();
         i
     }
 
@@ -182,12 +183,14 @@ impl Cluster {
         self.wait_ok();
     }
 
-    /// Makes replica `i` the primary of its shard while both live; returns when it is.
+    /// Makes replica `i` the primary of its shard while both live; returns when both say so. The old primary holds up
+    /// writes until then.
     pub fn take_over(&self, i: usize) {
+        let port = self.nodes[i].info("replication", "master_port").expect("a replica");
+        let old = self.nodes.iter().find(|n| n.port.to_string() == port).expect("its primary");
         self.nodes[i].ok("CLUSTER FAILOVER");
-        wait_until("failover", SETTLE, || {
-            self.nodes[i].info("replication", "role").as_deref() == Some("master")
-        });
+        let says = |n: &Server, role: &str| n.info("replication", "role").as_deref() == Some(role);
+        wait_until("failover", SETTLE, || says(&self.nodes[i], "master") && says(old, "slave"));
     }
 
     /// Waits until another node than `dead` owns the slot.
