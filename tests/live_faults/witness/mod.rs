@@ -47,6 +47,9 @@ pub struct Witness {
     threads: Vec<JoinHandle<Testimony>>,
 }
 
+/// What one client does until it is told to stop.
+type Work = Box<dyn FnOnce(&Arc<Board>) -> Testimony + Send>;
+
 /// What all clients share.
 #[derive(Debug)]
 struct Board {
@@ -83,7 +86,7 @@ impl Witness {
         });
         let ledger = Arc::new(Ledger::new(crowd.pipelines));
         let mut threads = Vec::new();
-        let mut start = |work: Box<dyn FnOnce(&Arc<Board>) -> Testimony + Send>| {
+        let mut start = |work: Work| {
             let board = board.clone();
             threads.push(thread::spawn(move || work(&board)));
         };
