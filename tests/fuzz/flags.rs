@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
             let c = &settings.proxy;
             assert!(c.workers > 0 && c.max_clients > 0 && !c.startup_nodes.is_empty());
             assert!(c.backend_init_connections <= c.backend_idle_connections);
-            assert!(c.max_request <= 512 << 20 && c.retry_timeout <= Duration::from_secs(3600));
+            assert!(c.max_request <= 2 << 30 && c.retry_timeout <= Duration::from_secs(3600));
             assert!(!c.connect_timeout.is_zero() && !c.reply_timeout.is_zero());
         }
         Ok(Invocation::Help(text) | Invocation::Version(text)) => assert!(!text.is_empty()),
