@@ -296,7 +296,10 @@ impl World {
         let all = c.sent.is_empty();
         let limit = self.engine.counters().output_limit_closes + self.engine.counters().replies_cut > 0;
         let idle = !self.mix.config.client_idle_timeout.is_zero();
+        // Who does not say the password in time.
+        let stranger = !c.authed && !self.mix.config.auth_timeout.is_zero();
         let allowed = match c.state {
+            _ if stranger => true,
             // As a server, which does not wait for somebody who waits for nothing any more.
             State::Leaving if c.hung_up && c.sent.front().is_some_and(Op::waits) => true,
             State::Leaving => all || limit || self.draining || idle && c.slow,
