@@ -122,7 +122,9 @@ def scale(binary):
     """The tables of how cost grows. Bytes are told per byte, as what larger values cost more than the smallest."""
     faults = []
     for title, load, option, values, spread in SCALES:
-        few = {value: max(1600, value if option == "--clients" else 0) for value in values}
+        # At least a round, in which each client sends its pipeline once.
+        pipeline = int(load.rsplit("-p", 1)[1])
+        few = {value: max(1600, value * pipeline if option == "--clients" else 0) for value in values}
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             costs = list(pool.map(lambda v: per_request(binary, load, few[v], option, v), values))
         print(f"{title} ({load})", flush=True)
