@@ -52,6 +52,9 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
+/// Places that are kept also when nothing is held.
+const KEEP_PLACES: usize = 64;
+
 /// Values under generation-checked keys. Insert, remove and look-up are O(1).
 #[derive(Debug)]
 pub struct Arena<T> {
@@ -102,9 +105,10 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Gives the memory back when nothing is held; keys stay stale.
+    /// Gives the memory back when nothing is held, unless it is little; keys stay stale.
+    #[inline]
     pub fn shrink_if_empty(&mut self) {
-        if self.slots.is_empty() {
+        if self.slots.is_empty() && self.slots.capacity() > KEEP_PLACES {
             self.slots = Slab::new();
         }
     }
@@ -153,9 +157,22 @@ mod tests {
         a.shrink_if_empty();
         assert_eq!(a.get(new), Some(&"new"));
         a.remove(new);
-        a.shrink_if_empty();
         let newest = a.insert("newest");
         assert_eq!((newest.index(), a.get(new), a.get(newest)), (0, None, Some(&"newest")));
+    }
+
+    #[test]
+    fn what_a_crowd_needed_is_given_back_when_the_last_has_gone() {
+        let mut a = Arena::default();
+        let crowd: Vec<Key<u32>> = (0..1000).map(|i| a.insert(i)).collect();
+        for key in &crowd {
+            assert!(a.slots.capacity() >= 1000);
+            a.remove(*key);
+            a.shrink_if_empty();
+        }
+        assert_eq!(a.slots.capacity(), 0);
+        let newest = a.insert(7);
+        assert_eq!((newest.index(), a.get(crowd[0]), a.get(newest)), (0, None, Some(&7)));
     }
 
     #[test]

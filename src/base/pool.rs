@@ -2,44 +2,54 @@
 
 /// What can be lent again: emptied, and small enough to be worth keeping.
 pub trait Reusable: Default {
-    /// Makes it as good as new but for its capacity. False when it has grown too large to be kept.
-    fn recycle(&mut self) -> bool;
+    /// Makes it as good as new but for its capacity, and tells that, in bytes; `None` when it is not worth keeping.
+    fn recycle(&mut self) -> Option<usize>;
 }
 
-/// Capacity in bytes above which a byte buffer is freed rather than kept.
+/// Capacity in bytes above which one thing is freed rather than kept.
 const KEEP_BYTES: usize = 64 * 1024;
+/// Capacity in bytes of all that a pool keeps, at most.
+const KEEP_BYTES_IN_ALL: usize = 1024 * 1024;
 
 impl Reusable for Vec<u8> {
-    fn recycle(&mut self) -> bool {
+    fn recycle(&mut self) -> Option<usize> {
         self.clear();
-        (1..=KEEP_BYTES).contains(&self.capacity())
+        Some(self.capacity()).filter(|n| *n > 0)
     }
 }
 
-/// A stack of reusable things, bounded in number.
+/// A stack of reusable things, bounded in number and in bytes.
 #[derive(Debug)]
 pub struct Pool<T> {
-    free: Vec<T>,
+    /// Each with its capacity in bytes.
+    free: Vec<(usize, T)>,
+    /// The sum of these capacities.
+    bytes: usize,
     most: usize,
 }
 
 impl<T: Reusable> Pool<T> {
     /// A pool that keeps at most `most` things.
     pub fn new(most: usize) -> Self {
-        Pool { free: Vec::new(), most }
+        Pool { free: Vec::new(), bytes: 0, most }
     }
 
     /// A kept thing, or a new one.
     #[inline]
     pub fn take(&mut self) -> T {
-        self.free.pop().unwrap_or_default()
+        let Some((size, thing)) = self.free.pop() else { return T::default() };
+        self.bytes -= size;
+        thing
     }
 
     /// Gives a thing back; it is dropped when it is too large or there are enough.
     #[inline]
     pub fn give(&mut self, mut thing: T) {
-        if thing.recycle() && self.free.len() < self.most {
-            self.free.push(thing);
+        let Some(size) = thing.recycle() else { return };
+        let fits = size <= KEEP_BYTES && self.bytes + size <= KEEP_BYTES_IN_ALL;
+        if fits && self.free.len() < self.most {
+            self.bytes += size;
+            self.free.push((size, thing));
         }
     }
 }
@@ -58,5 +68,16 @@ mod tests {
         let v = pool.take();
         assert!(v.is_empty() && v.capacity() >= 100);
         assert_eq!(pool.take().capacity(), 0);
+    }
+
+    #[test]
+    fn keeps_no_more_than_its_share_of_memory() {
+        const MOST: usize = KEEP_BYTES_IN_ALL / KEEP_BYTES;
+        let mut pool: Pool<Vec<u8>> = Pool::new(10 * MOST);
+        for _ in 0..2 {
+            (0..2 * MOST).for_each(|_| pool.give(vec![1; KEEP_BYTES]));
+            let taken: Vec<usize> = (0..2 * MOST).map(|_| pool.take().capacity()).collect();
+            assert_eq!(taken.iter().filter(|n| **n > 0).count(), MOST);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod host;
 pub mod life;
 mod listener;
 pub mod logger;
+mod memory;
 pub mod mesh;
 mod notify;
 pub mod profile;

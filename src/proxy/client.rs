@@ -18,8 +18,8 @@ use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
 use crate::resp::{Protocol, RequestParser};
 
-/// Memory of an [`Active`] above which it is freed rather than lent again, in bytes.
-const KEEP_BYTES: usize = 64 * 1024;
+/// Bytes that are written of an [`Outbox`] above which its rest is moved to the front.
+const MOVE_BYTES: usize = 64 * 1024;
 
 /// A client. While it waits for nothing it costs little more than this struct.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl Active {
 }
 
 impl Reusable for Box<Active> {
-    fn recycle(&mut self) -> bool {
+    fn recycle(&mut self) -> Option<usize> {
         debug_assert!(self.parked.is_empty());
         self.parked.clear();
         self.parked_timer = Key::NONE;
@@ -238,7 +238,7 @@ impl Reusable for Box<Active> {
         self.out.reset();
         self.sources.clear();
         self.upload = None;
-        self.order.reset() + self.out.bytes.capacity() <= KEEP_BYTES
+        Some(self.order.reset() + self.out.bytes.capacity())
     }
 }
 
@@ -289,7 +289,7 @@ impl Outbox {
         self.written += n;
         if self.written == self.bytes.len() {
             self.clear();
-        } else if self.written > self.bytes.len() / 2 && self.written > KEEP_BYTES {
+        } else if self.written > self.bytes.len() / 2 && self.written > MOVE_BYTES {
             self.bytes.drain(..self.written);
             self.written = 0;
         }

@@ -352,6 +352,7 @@ impl Engine {
     /// Takes a client out; parts in flight become tombstones. False when it was gone before.
     fn remove_client(&mut self, key: Key<Client>) -> bool {
         let Some(mut c) = self.clients.remove(key) else { return false };
+        self.clients.shrink_if_empty();
         if let Some(lease) = c.lease.take() {
             self.close_leased(&lease);
         }

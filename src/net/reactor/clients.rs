@@ -18,6 +18,8 @@ use crate::proxy::{Client, Intake};
 /// Clients accepted per turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
+/// Places for clients that are kept when there is none.
+const KEEP_PLACES: usize = 64;
 /// How often it is told that no clients can be accepted.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -160,7 +162,12 @@ impl Reactor {
 
     pub(super) fn close_client(&mut self, key: Key<Client>) {
         if take(&mut self.clients, key) {
-            self.parts.workers[self.parts.me].client_removed();
+            let worker = &self.parts.workers[self.parts.me];
+            worker.client_removed();
+            if worker.clients() == 0 && self.clients.capacity() > KEEP_PLACES {
+                // Those that are counted later are put in later, too.
+                self.clients = Vec::new();
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::base::time::Time;
 use crate::cluster::{Judge, Policy, Report, SlotMap, Urgency, Verdict, SLOTS};
 use crate::config::Config;
 use crate::net::clock::Clock;
+use crate::net::memory::Keeper;
 use crate::net::mesh::{Message, WorkerHandle};
 
 /// Shortest time between two refreshes.
@@ -53,6 +54,7 @@ pub(super) struct Refresher {
     /// When the first MOVED was reported that is not answered yet.
     moved: Option<Time>,
     turn: usize,
+    keeper: Keeper,
 }
 
 /// What one refresh has met with so far.
@@ -88,6 +90,7 @@ impl Refresher {
             hinted: false,
             moved: None,
             turn: 0,
+            keeper: Keeper::new(now),
         }
     }
 
@@ -104,9 +107,12 @@ impl Refresher {
             if self.shared.is_stopping() {
                 return false;
             }
+            // Of all threads this one has the time to look after memory.
+            self.keeper.look(self.clock.now());
             let wait = self.policy.due().since(self.clock.now());
-            match hints.recv_timeout(wait) {
+            match hints.recv_timeout(wait.min(Keeper::PERIOD)) {
                 Ok(hint) => self.take(&hint),
+                Err(RecvTimeoutError::Timeout) if wait > Keeper::PERIOD => {}
                 Err(RecvTimeoutError::Timeout) => return !self.shared.is_stopping(),
                 Err(RecvTimeoutError::Disconnected) => return false,
             }

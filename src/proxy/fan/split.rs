@@ -18,9 +18,6 @@ use crate::base::pool::Reusable;
 use crate::command::{self, Class, Command, Split};
 use crate::resp::{self, encode, Args, Limits, Parsed, RequestParser};
 
-/// Memory of a [`Splits`] above which it is freed rather than lent again, in bytes.
-const KEEP_BYTES: usize = 64 * 1024;
-
 /// What a split request waits for; lent from a pool.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Splits {
@@ -128,13 +125,13 @@ impl Splits {
 }
 
 impl Reusable for Box<Splits> {
-    fn recycle(&mut self) -> bool {
+    fn recycle(&mut self) -> Option<usize> {
         (self.error, self.sum) = (None, 0);
         self.elements.clear();
         self.parts.clear();
         self.part_of.clear();
         let parts = self.parts.capacity() * mem::size_of::<Slice>();
-        self.elements.capacity() + parts + self.part_of.capacity() * mem::size_of::<u16>() <= KEEP_BYTES
+        Some(self.elements.capacity() + parts + self.part_of.capacity() * mem::size_of::<u16>())
     }
 }
 
