@@ -52,6 +52,14 @@ impl<T: Reusable> Pool<T> {
             self.free.push((size, thing));
         }
     }
+
+    /// Drops all kept things but `most`: each may be the only one left on its page of memory.
+    #[inline]
+    pub fn shrink_to(&mut self, most: usize) {
+        while self.free.len() > most {
+            self.take();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +87,8 @@ mod tests {
             let taken: Vec<usize> = (0..2 * MOST).map(|_| pool.take().capacity()).collect();
             assert_eq!(taken.iter().filter(|n| **n > 0).count(), MOST);
         }
+        (0..MOST).for_each(|_| pool.give(vec![1; KEEP_BYTES]));
+        pool.shrink_to(3);
+        assert_eq!((pool.free.len(), pool.bytes), (3, 3 * KEEP_BYTES));
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::client::{Active, Client};
 use super::dispatch::Step;
 use super::engine::{Alarm, Effect, Engine};
+use super::fan::Keyed;
 use super::order::Sequence;
 use super::part::{Owner, Part};
 use super::session::Mute;
@@ -23,6 +24,8 @@ const MOST_REQUEST_BYTES: usize = 4 << 20;
 
 /// Bytes of replies that a client has not taken at which reading it stops.
 const MOST_BACKLOG: usize = 1 << 20;
+/// Capacity in bytes of each scratch buffer that is kept when there is no client.
+const KEEP_SCRATCH: usize = 64 << 10;
 
 /// What became of the bytes handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -352,7 +355,6 @@ impl Engine {
     /// Takes a client out; parts in flight become tombstones. False when it was gone before.
     fn remove_client(&mut self, key: Key<Client>) -> bool {
         let Some(mut c) = self.clients.remove(key) else { return false };
-        self.clients.shrink_if_empty();
         if let Some(lease) = c.lease.take() {
             self.close_leased(&lease);
         }
@@ -378,7 +380,22 @@ impl Engine {
         if let Some(subscriber) = c.subscriber.take() {
             self.subscriber_gone(*subscriber);
         }
+        self.shrink();
         true
+    }
+
+    /// When a client has gone: gives back what only more clients would need.
+    fn shrink(&mut self) {
+        let clients = self.clients.len();
+        self.actives.shrink_to(clients);
+        self.splits.shrink_to(clients);
+        if clients == 0 {
+            self.clients.shrink_if_empty();
+            self.scratch.shrink_to(KEEP_SCRATCH);
+            self.scratch_part.shrink_to(KEEP_SCRATCH);
+            self.scratch_inline.shrink_to(KEEP_SCRATCH);
+            self.keys.shrink_to(KEEP_SCRATCH / mem::size_of::<Keyed>());
+        }
     }
 
     /// A parked part of a client that has gone: a split request that waited for it need not wait longer.

@@ -164,6 +164,7 @@ impl Reactor {
         if take(&mut self.clients, key) {
             let worker = &self.parts.workers[self.parts.me];
             worker.client_removed();
+            self.buffers.shrink_to(worker.clients() as usize);
             if worker.clients() == 0 && self.clients.capacity() > KEEP_PLACES {
                 // Those that are counted later are put in later, too.
                 self.clients = Vec::new();
