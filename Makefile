@@ -14,8 +14,9 @@ OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
 
 FUZZ_TARGETS := $(notdir $(basename $(wildcard tools/fuzz/targets/*.rs)))
 
-# Servers that the core of the live suite runs on besides the installed redis-server.
+# Servers that a part of the live suite runs on besides the installed redis-server, and that part.
 SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
+COMMON := $(addsuffix ::,core raw protocol transactions session blocking pubsub fanout errors resp3 streams)
 
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
@@ -89,10 +90,10 @@ faults: ## what clients notice of every fault, as figures; takes some minutes
 	@echo "== figures"
 	@sed -n 's/^.*\(\[[A-Za-z0-9][A-Za-z0-9, ]*\] .*\)/\1/p; /^    [0-9]* x /p; /^    [0-9]* acknowledged/p' target/faults.log
 
-test-engines: ## the core of the live suite on other servers
+test-engines: ## most of the live suite that concerns commands on other servers
 	@for server in $(SERVERS); do \
 	    echo "== live cluster of $$server"; \
-	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live core:: || exit 1; \
+	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live -- $(COMMON) || exit 1; \
 	done
 
 test-clients: ## real client libraries, also during a reshard and a failover, and applications

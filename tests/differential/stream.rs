@@ -85,6 +85,8 @@ pub struct Stream {
     dumps: Vec<Vec<u8>>,
     /// Commands that only newer servers have, and these do.
     newer: Vec<&'static Pattern>,
+    /// MULTI and WATCH come inside MULTI, too.
+    pub nests: bool,
 }
 
 /// A command in the making.
@@ -102,7 +104,7 @@ struct Draft {
 impl Stream {
     /// A stream that repeats itself for the same seed.
     pub fn new(seed: u64, dumps: Vec<Vec<u8>>, newer: Vec<&'static Pattern>) -> Stream {
-        Stream { dice: Dice::new(seed), dumps, newer }
+        Stream { dice: Dice::new(seed), dumps, newer, nests: true }
     }
 
     /// The next command for a connection.
@@ -158,9 +160,9 @@ impl Stream {
                 *line = Line::default();
                 plain(&[b"DISCARD"], Kind::Discard)
             }
-            27 => plain(&[b"MULTI"], Kind::Plain),
-            28 => plain(&[b"WATCH", b"x"], Kind::Plain),
-            29 => plain(&[b"UNWATCH"], Kind::Plain),
+            27 if self.nests => plain(&[b"MULTI"], Kind::Plain),
+            28 if self.nests => plain(&[b"WATCH", b"x"], Kind::Plain),
+            27..=29 => plain(&[b"UNWATCH"], Kind::Plain),
             30..=32 => plain(&[b"PING", b"inside"], Kind::Plain),
             33..=40 => {
                 let pattern = self.pick(SPLIT);

@@ -27,6 +27,11 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "EVAL with 2.5 keys and the like",
         "a node looks for keys with less care than it counts them: CROSSSLOT",
     ),
+    (
+        "MULTI and WATCH inside MULTI on Valkey",
+        "it aborts the transaction; the proxy says what Redis says and goes on",
+    ),
+    ("server, version and modules in HELLO", "the proxy presents itself as Redis, without modules"),
     ("SCAN with a negative cursor", "a server reads it as a huge one; the proxy says invalid cursor"),
     ("WAIT, WAITAOF, SHUTDOWN, REPLICAOF, DEBUG, MODULE, CLIENT TRACKING", "refused, with a reason"),
 ];

@@ -56,6 +56,11 @@ fn client() -> RawClient {
     fixture().proxy.client()
 }
 
+/// Whether the nodes are Valkey: some of its words and ways are its own, and the proxy keeps to those of Redis.
+fn is_valkey() -> bool {
+    fixture().server.text("INFO server").contains("server_name:valkey")
+}
+
 /// A client of the proxy and one of a standalone server.
 fn pair() -> Pair {
     Pair::connect(fixture().proxy.port, fixture().server.port)
