@@ -146,6 +146,10 @@ impl Engine {
         e: KeyError,
     ) -> Step {
         match e {
+            // A server counts first; the table's arity does not tell of pairs.
+            KeyError::CrossSlot if command.name == "msetnx" && args.len() % 2 == 0 => {
+                self.wrong_arity(key, command)
+            }
             KeyError::CrossSlot => self.reject(key, command, |out| out.extend_from_slice(errors::CROSS_SLOT)),
             KeyError::Unroutable => self.send_whole(key, command, NO_SLOT, args.frame()),
         }

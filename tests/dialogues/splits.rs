@@ -26,6 +26,16 @@ fn keys_of_one_slot_are_not_split_and_travel_unchanged() {
     c.receives(b"*2\r\n$-1\r\n$-1\r\n:0\r\n");
 }
 
+/// It was answered CROSSSLOT; a server counts the arguments first.
+#[test]
+fn msetnx_of_two_slots_without_its_last_value_has_the_wrong_number_of_arguments() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["MSETNX", "a", "1", "b"])
+        .receives(b"-ERR wrong number of arguments for 'msetnx' command\r\n");
+    c.sends_cmd(&["MSETNX", "a", "1", "b", "2"]).receives_error("CROSSSLOT", &[]);
+}
+
 #[test]
 fn mset_keeps_the_order_of_a_repeated_key() {
     let rig = Rig::three();

@@ -50,8 +50,8 @@ impl Run {
             .collect();
         let mut probe = server.client();
         let newer = words::NEWER.iter().filter(|p| knows(&mut probe, p.1)).collect();
-        let mut stream = Stream::new(seed, dumps(&mut probe), newer);
-        stream.nests = !server.text("INFO server").contains("server_name:valkey");
+        let kind = super::stream::Server::of(&server.text("INFO server"));
+        let stream = Stream::new(seed, dumps(&mut probe), newer, kind);
         for client in [&mut proxy.client(), &mut server.client()] {
             assert_eq!(client.line("FLUSHALL"), b"+OK\r\n");
         }

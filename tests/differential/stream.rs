@@ -85,8 +85,46 @@ pub struct Stream {
     dumps: Vec<Vec<u8>>,
     /// Commands that only newer servers have, and these do.
     newer: Vec<&'static Pattern>,
-    /// MULTI and WATCH come inside MULTI, too.
-    pub nests: bool,
+    server: Server,
+}
+
+/// Which servers the commands go to, as far as it matters for what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Redis before version 8.
+    Redis,
+    /// Redis 8 and newer.
+    Redis8,
+    /// Valkey.
+    Valkey,
+}
+
+impl Server {
+    /// What the reply to `INFO server` says.
+    pub fn of(info: &str) -> Server {
+        let old = |line: &str| {
+            line.strip_prefix("redis_version:")
+                .is_some_and(|v| matches!(v.split('.').next(), Some("6" | "7")))
+        };
+        match info.contains("server_name:valkey") {
+            true => Server::Valkey,
+            false if info.lines().any(old) => Server::Redis,
+            false => Server::Redis8,
+        }
+    }
+
+    /// Whether a command is in [`super::words::LEFT_OUT`] for this server alone.
+    fn leaves_out(self, args: &[Vec<u8>]) -> bool {
+        let is = |i: usize, word: &str| args.get(i).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()));
+        match self {
+            Server::Redis => false,
+            Server::Redis8 => is(0, "AUTH") && is(1, "nobody"),
+            Server::Valkey => {
+                let names = (0..args.len()).any(|i| is(i, "SETNAME"));
+                names && args.iter().any(|a| a.contains(&0))
+            }
+        }
+    }
 }
 
 /// A command in the making.
@@ -101,17 +139,27 @@ struct Draft {
     is_free: bool,
 }
 
+/// Whether a server answers it only when somebody else acts, so that there is nothing to compare.
+fn waits_for_ever(args: &[Vec<u8>]) -> bool {
+    let waits = ["BLMPOP", "BZMPOP"].iter().any(|w| args[0].eq_ignore_ascii_case(w.as_bytes()));
+    waits && args.get(1).is_some_and(|timeout| timeout == b"0")
+}
+
 impl Stream {
     /// A stream that repeats itself for the same seed.
-    pub fn new(seed: u64, dumps: Vec<Vec<u8>>, newer: Vec<&'static Pattern>) -> Stream {
-        Stream { dice: Dice::new(seed), dumps, newer, nests: true }
+    pub fn new(seed: u64, dumps: Vec<Vec<u8>>, newer: Vec<&'static Pattern>, server: Server) -> Stream {
+        Stream { dice: Dice::new(seed), dumps, newer, server }
     }
 
     /// The next command for a connection.
     pub fn next(&mut self, line: &mut Line) -> Sent {
-        match line.multi {
+        let sent = match line.multi {
             Some(tag) => self.within(line, tag),
             None => self.outside(line),
+        };
+        match self.server.leaves_out(&sent.args) || waits_for_ever(&sent.args) {
+            true => plain(&[b"PING"], Kind::Plain),
+            false => sent,
         }
     }
 
@@ -160,8 +208,8 @@ impl Stream {
                 *line = Line::default();
                 plain(&[b"DISCARD"], Kind::Discard)
             }
-            27 if self.nests => plain(&[b"MULTI"], Kind::Plain),
-            28 if self.nests => plain(&[b"WATCH", b"x"], Kind::Plain),
+            27 if self.server != Server::Valkey => plain(&[b"MULTI"], Kind::Plain),
+            28 if self.server != Server::Valkey => plain(&[b"WATCH", b"x"], Kind::Plain),
             27..=29 => plain(&[b"UNWATCH"], Kind::Plain),
             30..=32 => plain(&[b"PING", b"inside"], Kind::Plain),
             33..=40 => {
@@ -442,7 +490,8 @@ fn plain(args: &[&[u8]], kind: Kind) -> Sent {
 #[test]
 fn the_stream_repeats_itself_and_crosses_only_slots() {
     let all = |seed| {
-        let (mut stream, mut line) = (Stream::new(seed, vec![b"x".to_vec()], Vec::new()), Line::default());
+        let (mut stream, mut line) =
+            (Stream::new(seed, vec![b"x".to_vec()], Vec::new(), Server::Redis), Line::default());
         (0..5000).map(|_| stream.next(&mut line)).collect::<Vec<_>>()
     };
     let words = |sent: Vec<Sent>| sent.into_iter().map(|s| s.args).collect::<Vec<_>>();
