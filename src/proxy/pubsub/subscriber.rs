@@ -11,10 +11,22 @@ use crate::proxy::order::Sequence;
 /// The subscriptions of a client; it has one of these only while it has some.
 #[derive(Debug, Default)]
 pub struct Subscriber {
-    /// By scope, by the place of the topic: the topic and the client's place among its subscribers.
-    topics: [BTreeMap<usize, (Key<Topic>, u32)>; Scope::COUNT],
+    /// By scope, by the place of the topic.
+    topics: [BTreeMap<usize, Joined>; Scope::COUNT],
+    /// How many topics were ever joined.
+    joined: u64,
     /// Requests whose topics are not all carried yet, oldest first.
     pub pending: VecDeque<Pending>,
+}
+
+/// A topic that is subscribed to.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    topic: Key<Topic>,
+    /// The client's place among its subscribers.
+    place: u32,
+    /// Its number among all that this client has joined.
+    number: u64,
 }
 
 /// SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE on its way.
@@ -58,22 +70,29 @@ impl Subscriber {
 
     /// Notes the place among the subscribers of a topic.
     pub fn put(&mut self, scope: Scope, topic: Key<Topic>, place: u32) {
-        self.topics[scope as usize].insert(topic.index(), (topic, place));
+        self.joined += 1;
+        let number = self.joined;
+        let joined = self.topics[scope as usize].entry(topic.index());
+        let joined = joined.or_insert(Joined { topic, place, number });
+        (joined.topic, joined.place) = (topic, place);
     }
 
     /// Forgets a topic; returns the place among its subscribers.
     pub fn take(&mut self, scope: Scope, topic: Key<Topic>) -> Option<u32> {
-        self.topics[scope as usize].remove(&topic.index()).map(|(_, place)| place)
+        self.topics[scope as usize].remove(&topic.index()).map(|j| j.place)
     }
 
-    /// All topics of a scope.
+    /// All topics of a scope, in the order in which they were subscribed to, which is that of Redis 7 for patterns; other
+    /// orders are random at a server.
     pub fn topics(&self, scope: Scope) -> Vec<Key<Topic>> {
-        self.topics[scope as usize].values().map(|(topic, _)| *topic).collect()
+        let mut all: Vec<Joined> = self.topics[scope as usize].values().copied().collect();
+        all.sort_unstable_by_key(|j| j.number);
+        all.into_iter().map(|j| j.topic).collect()
     }
 
     /// All topics with the places among their subscribers.
     pub fn places(&self) -> impl Iterator<Item = (Key<Topic>, u32)> + '_ {
-        self.topics.iter().flat_map(|t| t.values().copied())
+        self.topics.iter().flat_map(|t| t.values().map(|j| (j.topic, j.place)))
     }
 
     /// The oldest request, if nothing is missing for it any more.
