@@ -64,6 +64,20 @@ fn counts_are_those_of_a_server() {
     assert_eq!(rig.engine.holdings().topics, 0);
 }
 
+/// They were left in the order in which the proxy had found room for them.
+#[test]
+fn patterns_that_are_left_at_once_are_confirmed_in_the_order_of_subscribing() {
+    let mut rig = rig();
+    let c = rig.subscriber("PSUBSCRIBE p1 p2");
+    rig.send(c, "PUNSUBSCRIBE p1");
+    rig.confirm_all();
+    rig.send(c, "PSUBSCRIBE p3");
+    rig.confirm_all();
+    rig.got(c);
+    rig.send(c, "PUNSUBSCRIBE");
+    assert_eq!(rig.got(c), "*3|$12|punsubscribe|$2|p2|:1|*3|$12|punsubscribe|$2|p3|:0|");
+}
+
 #[test]
 fn a_resp2_subscriber_may_do_little_also_while_its_subscription_is_on_the_way() {
     let mut rig = rig();
