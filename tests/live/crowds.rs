@@ -146,7 +146,8 @@ fn a_thousand_blocked_clients_cost_no_cpu_are_woken_in_order_and_leave_nothing_b
     let start = ticks(proxy.pid());
     let_pass(Duration::from_secs(2));
     let used = ticks(proxy.pid()) - start;
-    assert!(used < 2, "{used} ticks of CPU time in 2 s");
+    // The topology is read meanwhile, and freed memory given back; a worker that turns in vain would use 200.
+    assert!(used < 10, "{used} ticks of CPU time in 2 s");
     let mut pusher = proxy.client();
     for i in 0..size {
         assert_eq!(pusher.call(&["RPUSH", &key(i), &i.to_string()]), b":1\r\n");
