@@ -70,7 +70,7 @@ impl Rig {
                         self.backends.insert(key.index(), (key, addr.port()));
                         self.engine.backend_connected(key);
                     }
-                    Effect::CloseBackend(key) => {
+                    Effect::CloseBackend(key) | Effect::ResetBackend(key) => {
                         self.backends.remove(&key.index());
                         self.asked.values_mut().for_each(|a| a.retain(|(k, _)| *k != key));
                     }

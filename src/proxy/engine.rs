@@ -70,6 +70,9 @@ pub enum Effect {
     Connect(Key<Backend>, SocketAddr),
     /// Close the socket of this backend; the key is stale already.
     CloseBackend(Key<Backend>),
+    /// The same, and what the socket has not delivered yet must never arrive: it was sent to another node meanwhile, or
+    /// its outcome is said to be unknown and what comes after it may be executed first.
+    ResetBackend(Key<Backend>),
     /// Close the socket of this client; the key is stale already.
     CloseClient(Key<Client>),
     /// The topology may have changed.

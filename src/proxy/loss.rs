@@ -132,7 +132,7 @@ impl Engine {
         self.timers.cancel(b.timer);
         self.unlink(&b, key);
         self.counters.backend_failures += 1;
-        self.effects.push(Effect::CloseBackend(key));
+        self.effects.push(Effect::ResetBackend(key));
         let name = self.node_lost(b.node, &b, &loss);
         self.note_failure(b.node, &b, &loss);
         self.lease_lost(&b);

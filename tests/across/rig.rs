@@ -107,7 +107,7 @@ impl Proxy {
             Effect::Show(to, lines) => self.engines[to].watched(&lines),
             Effect::Connect(key, _) => self.connects.push((worker, key)),
             Effect::CloseClient(key) => self.closed.push((worker, key)),
-            Effect::CloseBackend(_) | Effect::Refresh(_) => {}
+            Effect::CloseBackend(_) | Effect::ResetBackend(_) | Effect::Refresh(_) => {}
         }
     }
 

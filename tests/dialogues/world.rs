@@ -174,7 +174,7 @@ impl World {
                 }
                 Effect::Ask(..) | Effect::Show(..) => {}
                 Effect::Connect(key, addr) => self.connect(key, addr),
-                Effect::CloseBackend(key) => {
+                Effect::CloseBackend(key) | Effect::ResetBackend(key) => {
                     self.conns.iter_mut().filter(|c| c.key == key).for_each(|c| c.gone = true);
                 }
                 Effect::CloseClient(key) => {

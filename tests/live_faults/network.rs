@@ -1,12 +1,14 @@
 //! A network that drops packets: what loopback cannot show. Each node has a host of its own, all of them on one bridge.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::dying::{assert_only_what_must_be, lost_primary};
 use crate::scene::{append_only_file, Scene};
+use crate::support::frame::{self, show};
 use crate::support::namespace::{self, Bridge};
 use crate::support::wait::{let_pass, timed};
-use crate::support::{wait_until, Cluster};
+use crate::support::{wait_until, Cluster, Proxy};
 use crate::witness::probe::key;
 use crate::witness::Crowd;
 
@@ -82,4 +84,32 @@ fn a_primary_that_only_the_proxy_does_not_reach() {
     for other in &all.probes[1..] {
         assert!(other.us < 1_000_000, "a client of another shard waited: {other:?}");
     }
+}
+
+/// The system keeps sending what a closed connection had not delivered. A write whose outcome was told to be unknown came
+/// to its node when the network was back, and undid what was acknowledged since.
+#[test]
+fn a_write_that_the_network_had_dropped_was_executed_behind_later_ones() {
+    if !namespace::alone("network::a_write_that_the_network_had_dropped_was_executed_behind_later_ones") {
+        return;
+    }
+    let (bridge, cluster) = on_a_bridge();
+    let proxy =
+        Proxy::with_admin(&cluster, &["-max-procs", "1", "-reply-timeout", "1s", "-connect-timeout", "1s"]);
+    let mut c = proxy.client();
+    let key = key(0);
+    assert_eq!(c.call(&["SET", &key, "first"]), b"+OK\r\n");
+    bridge.misdirect(0, true);
+    let reply = c.call(&["SET", &key, "dropped"]);
+    assert!(frame::text(&reply).ends_with("the outcome of this command is unknown"), "{}", show(&reply));
+    assert_eq!(undelivered(&Bridge::addr(0)), [""; 0], "the system still sends these");
+    bridge.misdirect(0, false);
+    wait_until("it is used again", Duration::from_secs(30), || c.call(&["SET", &key, "last"]) == b"+OK\r\n");
+    assert_eq!(c.call(&["GET", &key]), b"$4\r\nlast\r\n");
+}
+
+/// Connections to `host` that this side has closed and that hold data for it.
+fn undelivered(host: &str) -> Vec<String> {
+    let output = Command::new("ss").args(["-Htn", "state", "fin-wait-1", "dst", host]).output().expect("ss");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }

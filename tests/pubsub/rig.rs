@@ -279,7 +279,7 @@ impl Rig {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Connect(key, addr) => self.connect(key, usize::from(addr.port() - port(0))),
-            Effect::CloseBackend(key) => self.backends.retain(|b| b.key != key),
+            Effect::CloseBackend(key) | Effect::ResetBackend(key) => self.backends.retain(|b| b.key != key),
             Effect::CloseClient(key) => self.closed.push(key),
             Effect::Refresh(_) | Effect::Ask(..) | Effect::Show(..) => {}
         }

@@ -256,7 +256,9 @@ impl World {
             self.totals.moved += 1;
             match effect {
                 Effect::Connect(key, addr) => self.connect(key, addr),
-                Effect::CloseBackend(key) => self.close_if_open(Whose::Backend(key)),
+                Effect::CloseBackend(key) | Effect::ResetBackend(key) => {
+                    self.close_if_open(Whose::Backend(key))
+                }
                 Effect::CloseClient(key) => self.close_if_open(Whose::Client(key)),
                 // One worker: nobody else is asked or shown anything.
                 Effect::Ask(ask, question) if question.wants_host() => {

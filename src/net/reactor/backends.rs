@@ -112,6 +112,15 @@ impl Reactor {
         self.pump_backend(key);
     }
 
+    /// Closes a backend without delivering what its socket still holds. The system would go on trying for minutes where
+    /// the network drops packets, and the node would execute it when it is back, after what was written since.
+    pub(super) fn reset_backend(&mut self, key: Key<Backend>) {
+        if let Some(socket) = at(&mut self.backends, key) {
+            let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
+            take(&mut self.backends, key);
+        }
+    }
+
     pub(super) fn backend_failed(&mut self, key: Key<Backend>, why: &str) {
         self.engine.backend_gone(key, why.to_owned());
         take(&mut self.backends, key);

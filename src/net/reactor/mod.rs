@@ -247,6 +247,7 @@ impl Reactor {
                 Effect::CloseBackend(key) => {
                     take(&mut self.backends, key);
                 }
+                Effect::ResetBackend(key) => self.reset_backend(key),
                 Effect::CloseClient(key) => self.close_client(key),
                 Effect::Refresh(hint) => self.parts.topology.hint(hint),
                 Effect::Ask(ask, question) => self.ask(ask, &question),

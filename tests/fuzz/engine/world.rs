@@ -321,7 +321,7 @@ impl World {
                         queued: None,
                     });
                 }
-                Effect::CloseBackend(key) => {
+                Effect::CloseBackend(key) | Effect::ResetBackend(key) => {
                     self.nodes.iter_mut().filter(|n| n.key == key).for_each(|n| n.gone = true);
                 }
                 Effect::CloseClient(key) => {
