@@ -7,16 +7,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::across::{Ask, Question};
-use super::backend::{Backend, State};
+use super::backend::Backend;
 use super::client::{Active, Client};
 use super::databases::Missing;
 use super::fan::{Gather, Keyed, Splits};
 use super::foreign::{Catalog, Lookup};
 use super::info::{ErrorCounts, Host};
-use super::loss::Loss;
 use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
 use super::pause::Pause;
@@ -37,12 +35,6 @@ use crate::stats::Counters;
 
 /// Clients' working sets, and collections of split requests, kept for the next one.
 const SPARE_ACTIVES: usize = 1024;
-
-/// How long a node that owns no slots any more may take to answer what it was asked when it still did.
-const DEMOTED_PATIENCE: Duration = Duration::from_millis(500);
-
-/// The same for one that was silent already: one that lives answers what it has held up as soon as it is demoted.
-const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What the engine needs to know of the process it runs in.
 #[derive(Clone, Debug)]
@@ -353,36 +345,6 @@ impl Engine {
     /// Whether no client is left.
     pub fn is_drained(&self) -> bool {
         self.clients.is_empty()
-    }
-
-    /// Backends to nodes that have lost all they owned: what waits there for a connect is routed anew at once, and what waits
-    /// for a reply is given up soon, as the node may have lost its slots because it is dead.
-    fn hurry_demoted(&mut self) {
-        for key in self.backends.keys() {
-            let Some(b) = self.backends.get_mut(key) else { continue };
-            // A node that was removed may be back before its last reply was.
-            b.retired &= self.nodes.get(b.node).is_none_or(|n| !n.listed);
-            if b.kind.replica || !self.nodes.is_demoted(b.node) {
-                // What waits on a dedicated backend has a patience of its own.
-                if !b.kind.dedicated {
-                    b.patience = self.config.reply_timeout;
-                }
-                continue;
-            }
-            if b.state == State::Connecting {
-                self.lose_backend(key, Loss::Demoted);
-                continue;
-            }
-            if b.patience <= DEMOTED_PATIENCE {
-                // Its time runs already; the same topology comes again and again.
-                continue;
-            }
-            b.patience = if b.suspect { SUSPECT_PATIENCE } else { DEMOTED_PATIENCE };
-            b.progress = self.now;
-            let due = self.now.after(b.patience);
-            self.timers.cancel(b.timer);
-            b.timer = self.timers.set(due, Alarm::Backend(key));
-        }
     }
 
     /// Closes the backends of a node that the topology does not list, now or when their last part is answered.

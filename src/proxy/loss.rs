@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::mem;
-use std::time::Duration;
 
 use super::backend::{Backend, State};
 use super::engine::{Alarm, Effect, Engine, Hint};
@@ -14,13 +13,10 @@ use super::errors;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part};
 use super::redirect::{self, Verdict};
+use super::silence::SUSPECT_AFTER;
 use super::stream::Flow;
 use crate::base::arena::Key;
 use crate::command::{self, Class, Command, Flags};
-
-/// A node that is asked and says nothing for so long may be dead: the topology is asked for, and nothing more is written
-/// there, so that it can go to a successor.
-pub const SUSPECT_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a backend was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +25,7 @@ pub enum Loss {
     Connect(String),
     /// The connect or the handshake took too long.
     ConnectTimeout,
-    /// It was still being connected when the node lost its slots.
+    /// The node lost its slots before the connection was of use, or while it was silent.
     Demoted,
     /// It did not answer in time.
     ReplyTimeout,
@@ -100,30 +96,6 @@ impl Engine {
         if silent {
             self.suspect(key);
         }
-    }
-
-    /// A node has been silent for a while although it was asked.
-    fn suspect(&mut self, key: Key<Backend>) {
-        let Some(b) = self.backends.get_mut(key) else { return };
-        let Some(n) = self.nodes.get(b.node) else { return };
-        self.effects.push(Effect::Refresh(Hint::NodeSilent(n.addr)));
-        if b.state == State::Ready && n.circuit.is_half_open() && b.answered.is_none() {
-            self.counters.reply_timeouts += 1;
-            return self.lose_backend(key, Loss::ReplyTimeout);
-        }
-        // A request that was not written in full is not answered.
-        if b.state == State::Ready && b.asked() && !b.kind.listener {
-            b.suspect = true;
-            b.window.hold();
-        }
-    }
-
-    /// Whether a node that was silent, and that has lost its slots meanwhile, says anything but that it knows so: what it
-    /// has done with what it was asked, it has not done as a primary, and it will be undone.
-    #[cold]
-    pub(super) fn speaks_too_late(&self, node: Key<Node>, data: &[u8]) -> bool {
-        let line = data.split_inclusive(|b| *b == b'\n').next().unwrap_or_default();
-        self.nodes.is_demoted(node) && redirect::verdict(line) == Verdict::Reply
     }
 
     /// Closes a backend and decides for each of its parts whether it is sent again or answered with an error.
@@ -240,7 +212,7 @@ impl Engine {
             }
             return name;
         }
-        if b.state != State::Ready {
+        if b.state != State::Ready && *loss != Loss::Demoted {
             n.failed(self.now, &mut self.random);
             self.nodes.distrust(node);
         }

@@ -60,6 +60,7 @@ mod scan;
 mod scripts;
 mod session;
 mod settings;
+mod silence;
 mod stream;
 mod tally;
 mod unblock;

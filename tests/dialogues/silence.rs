@@ -130,6 +130,71 @@ fn a_write_was_acknowledged_that_a_thawed_old_primary_executed_and_forgot() {
     reader.receives(b"$1\r\n6\r\n");
 }
 
+/// A frozen node accepts connections, as its system does it for it, and answers their greetings when it thaws.
+#[test]
+fn a_thawed_old_primary_got_writes_that_had_waited_for_its_greeting() {
+    let rig = Rig::three();
+    let (early, late) = (rig.client(), rig.client());
+    early.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]);
+    rig.by_hand(A);
+    rig.advance_ms(1500);
+    late.sends_cmd(&["WATCH", "b"]);
+    rig.dedicated(A).accepts();
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+    rig.advance_ms(50);
+    assert_eq!(rig.open(A), 1, "the connection that asked and was not answered");
+    rig.dedicated(D).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    late.receives(b"+OK\r\n").sends_cmd(&["UNWATCH"]).receives(b"+OK\r\n");
+    rig.dedicated(D).expects(&["UNWATCH"]).replies(b"+OK\r\n");
+    rig.advance_ms(60);
+    early.receives_error("ERR node 127.0.0.1:7001 took too long", &["outcome", "unknown"]);
+}
+
+/// One connection that has shown the silence is enough: what others of the same node say after the promotion is as worthless.
+#[test]
+fn a_thawed_old_primary_was_believed_on_connections_that_had_been_silent_for_a_short_while() {
+    let rig = Rig::three();
+    let (early, late) = (rig.client(), rig.client());
+    late.sends_cmd(&["BLPOP", "b", "0.01"]);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0.01"]).replies(b"*-1\r\n");
+    late.receives(b"*-1\r\n");
+    early.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]);
+    rig.advance_ms(2500);
+    late.sends_cmd(&["WATCH", "b"]);
+    rig.dedicated(A).expects(&["WATCH", "b"]);
+    rig.advance_ms(100);
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+    rig.advance_ms(50);
+    rig.dedicated(A).replies(b"+OK\r\n");
+    rig.advance_ms(60);
+    rig.dedicated(D).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    late.receives(b"+OK\r\n").sends_cmd(&["UNWATCH"]).receives(b"+OK\r\n");
+    rig.dedicated(D).expects(&["UNWATCH"]).replies(b"+OK\r\n");
+    early.receives_error("ERR node 127.0.0.1:7001 took too long", &["outcome", "unknown"]);
+}
+
+/// It had watched before the node froze; its transaction came after the promotion and was executed at the thawed node.
+#[test]
+fn a_transaction_that_was_watched_at_a_frozen_node_was_executed_there_after_the_promotion() {
+    let rig = Rig::three();
+    let (watcher, other) = (rig.client(), rig.client());
+    watcher.sends_cmd(&["WATCH", "b"]);
+    rig.dedicated(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    watcher.receives(b"+OK\r\n");
+    other.sends_cmd(&["INCR", "b"]);
+    rig.node(A).expects(&["INCR", "b"]);
+    rig.advance_ms(2500);
+    rig.topology(&[(D, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[(A, D)]);
+    for command in [&["MULTI"][..], &["INCR", "b"], &["EXEC"]] {
+        watcher.sends_cmd(command);
+    }
+    watcher.receives(b"+OK\r\n+QUEUED\r\n*-1\r\n");
+    rig.advance_ms(110);
+    other.receives_error("ERR node 127.0.0.1:7001 took too long", &["outcome", "unknown"]);
+}
+
 #[test]
 fn a_blocked_client_may_hear_nothing_for_as_long_as_it_likes() {
     let rig = Rig::three_with(|c| c.reply_timeout = Duration::from_secs(2));
