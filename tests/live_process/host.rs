@@ -10,6 +10,7 @@ use crate::cluster;
 use crate::support::daemon::Daemon;
 use crate::support::frame::{request, show};
 use crate::support::keys::tag_where;
+use crate::support::load::Load;
 use crate::support::ports::free_port;
 use crate::support::proxy::BINARY;
 use crate::support::temp::TempDir;
@@ -147,6 +148,54 @@ fn a_stop_under_load_answers_everybody() {
     assert_eq!(show(&blocked.until_closed()), show(b"*-1\r\n"), "as if its time were over");
     assert_eq!(idle.until_closed(), b"");
     assert_eq!(subscriber.until_closed(), b"");
+}
+
+/// A clock that is set, by an operator or by the time service, concerns nobody: what has to wait waits by another one.
+#[test]
+fn a_clock_that_jumps_harms_no_client() {
+    let dir = TempDir::new("clock");
+    let clock = dir.path().join("clock");
+    let set = |by: &str| {
+        fs::write(dir.path().join("next"), by).unwrap();
+        fs::rename(dir.path().join("next"), &clock).unwrap();
+    };
+    set("+0d");
+    let scene = format!(
+        "LD_PRELOAD='/usr/$LIB/faketime/libfaketimeMT.so.1' FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 \
+         FAKETIME_DONT_FAKE_MONOTONIC=1 exec \"$0\" \"$@\"",
+        clock.display()
+    );
+    let flags = ["-max-procs", "2", "-logtostderr", "-v", "2", "-retry-timeout", "3s"];
+    let (mut daemon, port) = start_by(&scene, cluster(), dir.path(), &flags);
+    let load = Load::start(port, 4);
+    let mut blocked = RawClient::connect(port);
+    for by in ["-400d", "+400d", "-1h", "+1h", "+0d"] {
+        load.wait_answered(300);
+        blocked.send_command(&["BLPOP", "clock:nothing", "0.5"]);
+        let before = days(&daemon);
+        set(by);
+        if by.ends_with("400d") {
+            wait_until("its log has another date", LIMIT, || {
+                drop(RawClient::connect(port));
+                days(&daemon) > before
+            });
+        }
+        let (reply, took) = timed(|| blocked.frame());
+        assert_eq!(show(&reply), show(b"*-1\r\n"), "{by}");
+        assert!(took < Duration::from_secs(5), "a wait of 500 ms took {took:?} when the clock went by {by}");
+        load.wait_answered(300);
+    }
+    let report = load.stop();
+    assert!(report.errors.is_empty() && report.wrong.is_empty() && report.lost.is_empty(), "{report:?}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait_exit(LIMIT).code(), Some(0));
+}
+
+/// How often the date of the log lines changed.
+fn days(daemon: &Daemon) -> usize {
+    let output = daemon.output();
+    let dates: Vec<&str> = output.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    dates.windows(2).filter(|pair| pair[0] != pair[1] && pair[0].len() == 5 && pair[1].len() == 5).count()
 }
 
 /// Sends pipelines until the connection ends: how many were answered in full, how many replies of the last one came.
