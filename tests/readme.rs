@@ -142,7 +142,7 @@ fn fate(row: &'static Command) -> Fate {
         Class::EveryPrimary(_) => return Fate::EveryPrimary,
         Class::EveryNode(_) => return Fate::EveryNode,
         Class::Scan => return Fate::Walks,
-        Class::PubSub => return Fate::Subscribes,
+        Class::PubSub | Class::Publish => return Fate::Subscribes,
         Class::ClusterView => return Fate::View,
         Class::Monitor => return Fate::Watches,
         _ => {}
@@ -170,7 +170,7 @@ fn theme(row: &Command) -> &'static str {
         Class::Scan => "walking the key space",
         Class::Blocking => "blocking",
         Class::Transaction => "transactions",
-        Class::PubSub => "subscriptions",
+        Class::PubSub | Class::Publish => "subscriptions",
         Class::ClusterView => "the cluster as one node",
         Class::Local(_) => "the rest of CLIENT",
         Class::Monitor => "watching",

@@ -117,8 +117,10 @@ pub enum Class {
     Blocking,
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     Transaction,
-    /// PUBLISH, SUBSCRIBE and its kin.
+    /// SUBSCRIBE and its kin, PUBSUB.
     PubSub,
+    /// PUBLISH, SPUBLISH.
+    Publish,
     /// Answered in the proxy.
     Local(Local),
     /// CLUSTER sub-commands: the proxy shows itself as one node.

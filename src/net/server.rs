@@ -20,7 +20,7 @@ use super::reactor::{Parts, Reactor, WAKER};
 use super::reserve;
 use super::topology::{self, TopologyHandle};
 use crate::config::Config;
-use crate::proxy::{Engine, Surroundings};
+use crate::proxy::{Audience, Engine, Surroundings};
 
 /// Descriptors kept for what is not a client: backends, log files, the admin server.
 const SPARE_DESCRIPTORS: u64 = 512;
@@ -43,6 +43,8 @@ pub struct Server {
     origin: Origin,
     /// Tells this run of the process from others.
     run: u64,
+    /// Shared by all workers.
+    audience: Arc<Audience>,
 }
 
 /// What a worker is made of before its thread runs.
@@ -74,7 +76,8 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
     }
     let run = Clock::new().wall_micros();
     let again = socket.try_clone().map_err(system)?;
-    let mut server = Server { addr, workers, topology, threads: Vec::new(), socket: again, origin, run };
+    let (threads, audience) = (Vec::new(), Arc::default());
+    let mut server = Server { addr, workers, topology, threads, socket: again, origin, run, audience };
     let mut listener = Some(TcpListener::from_std(socket.into()));
     for (me, seed) in seeds.into_iter().enumerate() {
         let thread = server.start_worker(config, me, seed, listener.take()).map_err(system)?;
@@ -134,7 +137,8 @@ impl Server {
             port: self.addr.port(),
             pid: std::process::id(),
         };
-        let engine = Engine::new(Arc::clone(config), around, clock.now());
+        let mut engine = Engine::new(Arc::clone(config), around, clock.now());
+        engine.set_audience(Arc::clone(&self.audience));
         let (workers, topology, max_clients) =
             (self.workers.clone(), self.topology.clone(), config.max_clients);
         let closes = self.origin == Origin::Own;

@@ -9,7 +9,6 @@
 //! A new question is a variant of [`Question`] with its arm in [`Engine::question`], and, where its answers are
 //! merged or shown in a new way, a variant of [`Answer`] or [`Then`].
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use super::errors;
 use super::info::{Census, Figures};
 use super::order::Sequence;
 use super::pause::Scope;
-use super::pubsub::Inquiry;
 use super::session::Filter;
 use super::unblock::Place;
 use crate::base::arena::Key;
@@ -67,8 +65,6 @@ pub enum Question {
     ForgetScripts,
     /// CONFIG RESETSTAT.
     ResetStats,
-    /// PUBSUB: what clients have subscribed to.
-    Topics(Inquiry),
     /// MONITOR: a worker has clients that want to see everything, or has none any more.
     Watch {
         /// Which worker.
@@ -91,10 +87,6 @@ pub enum Answer {
     Waits(Place),
     /// What was counted.
     Figures(Box<Figures>),
-    /// Names of topics.
-    Names(BTreeSet<Arc<[u8]>>),
-    /// How many of each thing asked for.
-    Counts(Vec<i64>),
 }
 
 /// What becomes of the merged answers.
@@ -119,12 +111,6 @@ pub(super) enum Then {
     Monitor,
     /// The text of INFO.
     Info(Box<Census>),
-    /// The names.
-    Names,
-    /// How many different names there are.
-    HowManyNames,
-    /// These names, each with its number.
-    Counts(Vec<Vec<u8>>),
 }
 
 /// A question under way.
@@ -157,8 +143,6 @@ impl Answer {
             (Answer::Waits(_), Answer::Count(_)) => {}
             (Answer::Lines(a), Answer::Lines(mut b)) => a.append(&mut b),
             (Answer::Figures(a), Answer::Figures(b)) => a.add(&b),
-            (Answer::Names(a), Answer::Names(mut b)) => a.append(&mut b),
-            (Answer::Counts(a), Answer::Counts(b)) => a.iter_mut().zip(b).for_each(|(a, b)| *a += b),
             (a @ Answer::Done, b) => *a = b,
             (_, b) => debug_assert!(matches!(b, Answer::Done), "answers to different questions"),
         }
@@ -174,7 +158,6 @@ impl Engine {
             Question::Pause { scope, until } => self.pause(*scope, *until),
             Question::Unpause => self.unpause(),
             Question::Unblock { id, error } => self.unblock(*id, *error),
-            Question::Topics(inquiry) => self.answer_inquiry(inquiry),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
             Question::RememberScript(text) => {
                 self.scripts.remember(text);
@@ -345,21 +328,6 @@ impl Engine {
                 let text = self.info_text(&census, &figures);
                 encode::verbatim(&mut out, text.as_bytes(), protocol);
             }
-            (Then::Names, Answer::Names(names)) => {
-                encode::request(&mut out, &names.into_iter().collect::<Vec<_>>());
-            }
-            (Then::HowManyNames, Answer::Names(names)) => {
-                encode::integer(&mut out, i64::try_from(names.len()).unwrap_or(i64::MAX));
-            }
-            (Then::Counts(names), Answer::Counts(counts)) => {
-                encode::array(&mut out, names.len() * 2);
-                for (name, count) in names.iter().zip(counts) {
-                    encode::bulk(&mut out, name);
-                    encode::integer(&mut out, count);
-                }
-            }
-            // This worker's own answer is always there.
-            (Then::Names | Then::HowManyNames | Then::Counts(_), _) => encode::array(&mut out, 0),
             (Then::Info(_), _) => encode::verbatim(&mut out, b"", protocol),
         }
         self.reply_to(ask.client, ask.sequence, &out);

@@ -111,7 +111,7 @@ impl Engine {
             Class::EveryNode(merge) => self.every_node(key, command, merge, args),
             Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.counted(command, |e| e.local(key, command, local, args)),
-            Class::PubSub if command.name == "publish" => self.pubsub(key, command, args),
+            Class::Publish => self.publish(key, command, args),
             Class::PubSub => self.counted(command, |e| e.pubsub(key, command, args)),
             Class::Info => self.counted(command, |e| e.info(key, command, args)),
             Class::ClusterView => self.counted(command, |e| e.cluster_view(key, command, args)),

@@ -18,7 +18,7 @@ use super::info::{ErrorCounts, Host};
 use super::monitor::Watchers;
 use super::nodes::{Node, Nodes};
 use super::pause::Pause;
-use super::pubsub::Hub;
+use super::pubsub::{Audience, Hub};
 use super::refusals::Refusals;
 use super::scripts::Scripts;
 use super::stream::Streams;
@@ -224,6 +224,11 @@ impl Engine {
         }
     }
 
+    /// Subscribers are counted here from now on, together with those of other engines; call it before anything has come.
+    pub fn set_audience(&mut self, audience: Arc<Audience>) {
+        self.hub.audience = audience;
+    }
+
     /// Tells the time; it never goes back. Due timers fire.
     pub fn tick(&mut self, now: Time) {
         self.now = self.now.max(now);
@@ -409,6 +414,10 @@ impl Engine {
             for (key, c) in self.clients.iter() {
                 let parked = c.active.as_ref().map_or(0, |a| a.parked.len());
                 assert!(parked == 0 || !c.settled(), "client {key:?} has parked parts for no request");
+            }
+            for (_, t) in self.hub.iter() {
+                let counted = self.hub.audience.of_topic(t.scope, &t.name);
+                assert!(counted >= t.subscribers.len() as i64, "subscribers of {t:?} are not counted");
             }
         }
     }

@@ -74,6 +74,7 @@ pub use holdings::Holdings;
 pub use info::{Figures, Host};
 pub use intake::Intake;
 pub use pause::Scope;
+pub use pubsub::Audience;
 pub use session::Filter;
 pub use stream::Sizes;
 pub use tally::command_name;

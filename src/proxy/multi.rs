@@ -117,12 +117,13 @@ impl Engine {
             self.queues_script(key);
         }
         let slot = match row.class {
-            Class::Slot | Class::Split(_) | Class::Blocking => match command::slot_of(row, args) {
-                Err(KeyError::CrossSlot) => return self.crossed(key),
-                Ok(slot) => slot,
-                Err(KeyError::Unroutable) => None,
-            },
-            Class::PubSub if row.name == "publish" => None,
+            Class::Slot | Class::Split(_) | Class::Blocking | Class::Publish => {
+                match command::slot_of(row, args) {
+                    Err(KeyError::CrossSlot) => return self.crossed(key),
+                    Ok(slot) => slot,
+                    Err(KeyError::Unroutable) => None,
+                }
+            }
             Class::AnyPrimary | Class::Transaction | Class::Local(Local::Ping | Local::Echo) => None,
             Class::Refused(why) => return self.refuse_in_multi(key, |out| errors::refused(out, why)),
             _ => return self.queue_own(key, row, args),

@@ -250,3 +250,31 @@ fn the_announced_address_is_told_to_every_client() {
     assert!(p.says(a, "CLUSTER SLOTS").contains("$11\r\n2001:db8::1\r\n:7000\r\n"));
     assert!(p.says(a, "CLUSTER NODES").contains(" 2001:db8::1:7000@17000 "));
 }
+
+#[test]
+fn publish_and_pubsub_count_the_subscribers_of_all_workers() {
+    let mut p = Proxy::new(3);
+    let subscribers = [p.client(0), p.client(0), p.client(1)];
+    let publisher = p.client(2);
+    for who in subscribers {
+        let mut got = p.says(who, "SUBSCRIBE news");
+        if let Some((worker, listener)) = p.connects.pop() {
+            p.greet_listener((worker, listener));
+            p.node_says((worker, listener), ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+        }
+        got.push_str(&p.gets(who));
+        assert_eq!(got, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    }
+    assert_eq!(p.says(publisher, "PUBLISH news x"), "");
+    let node = p.backend();
+    p.node_gets(node);
+    p.node_says(node, ":2\r\n");
+    assert_eq!(p.gets(publisher), ":3\r\n");
+    p.engines[1].client_gone(subscribers[2].1);
+    p.says(subscribers[0], "UNSUBSCRIBE news");
+    assert_eq!(p.says(publisher, "PUBSUB NUMSUB news"), "*2\r\n$4\r\nnews\r\n:1\r\n");
+    p.says(publisher, "PUBLISH news x");
+    p.node_gets(node);
+    p.node_says(node, ":2\r\n");
+    assert_eq!(p.gets(publisher), ":1\r\n");
+}

@@ -9,7 +9,7 @@ use redis_cluster_proxy::base::time::Time;
 use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, SLOTS};
 use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::proxy::{
-    Ask, Backend, Client, Effect, Engine, Host, Intake, Question, Surroundings,
+    Ask, Audience, Backend, Client, Effect, Engine, Host, Intake, Question, Surroundings,
 };
 
 /// All workers of a proxy, and what travels between them.
@@ -35,11 +35,13 @@ impl Proxy {
     pub fn with(workers: usize, config: Config) -> Self {
         let now = Time::from_micros(5_000_000);
         let config = Arc::new(config);
+        let audience = Arc::new(Audience::default());
         let engine = |worker| {
             let around =
                 Surroundings { worker, workers, seed: 1, local_ip: None, started: now, port: 6379, pid: 7 };
             let mut engine = Engine::new(Arc::clone(&config), around, now);
             engine.set_wall(1_700_000_000_000_000);
+            engine.set_audience(Arc::clone(&audience));
             engine.topology(&one_primary());
             engine
         };
@@ -134,6 +136,15 @@ impl Proxy {
         engine.backend_written(key, engine.backend_output(key).len());
         engine.backend_bytes(key, b"+OK\r\n");
         (worker, key)
+    }
+
+    /// A backend for messages is connected and greeted.
+    pub fn greet_listener(&mut self, (worker, key): (usize, Key<Backend>)) {
+        let engine = &mut self.engines[worker];
+        engine.backend_connected(key);
+        engine.backend_written(key, engine.backend_output(key).len());
+        engine.backend_bytes(key, b"%0\r\n+OK\r\n");
+        engine.backend_written(key, engine.backend_output(key).len());
     }
 
     pub fn node_gets(&mut self, (worker, key): (usize, Key<Backend>)) -> String {

@@ -93,7 +93,7 @@ fn ten_thousand_subscribers_cost_one_subscription_per_worker_and_one_that_does_n
     let counted = publisher.line("PUBSUB NUMSUB crowds");
     assert_eq!(integer(items(&counted)[1]), size as i64);
     let mut everybody_gets = |text: &str| {
-        publisher.call(&["PUBLISH", "crowds", text]);
+        assert_eq!(integer(&publisher.call(&["PUBLISH", "crowds", text])), size as i64);
         let message = request(&["message", "crowds", text]);
         crowd.iter_mut().for_each(|c| c.expect(&message));
     };

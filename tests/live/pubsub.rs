@@ -151,6 +151,10 @@ fn pubsub_counts_the_clients_of_all_workers() {
         "PUBSUB SHARDCHANNELS {count}*",
         "PUBSUB CHANNELS a b",
         "PUBSUB NUMPAT x",
+        "PUBLISH count:a x",
+        "PUBLISH count:b x",
+        "SPUBLISH {count}s x",
+        "SPUBLISH count:a x",
     ] {
         p.same_line(line);
     }

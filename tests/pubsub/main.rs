@@ -482,8 +482,31 @@ fn messages_of_a_channel_are_published_through_one_node() {
         let expected = [format!("PUBLISH {channel} 1"), format!("PUBLISH {channel} 2")];
         assert_eq!(rig.said_shared(node), expected);
         rig.answer_shared(":0\r\n:3\r\n");
-        assert_eq!(rig.got(c), ":0|:3|");
+        assert_eq!(rig.got(c), ":0|:0|");
     }
+}
+
+#[test]
+fn publish_answers_how_many_have_subscribed_whatever_a_node_counts() {
+    let mut rig = rig();
+    let (a, b) = (rig.subscriber("SUBSCRIBE news"), rig.subscriber("SUBSCRIBE news other"));
+    for words in ["PSUBSCRIBE n* *s x*", "SSUBSCRIBE news"] {
+        rig.send(a, words);
+        rig.confirm_all();
+    }
+    let c = rig.client();
+    let published = |rig: &mut Rig, words: &str, reply: &str| {
+        rig.send(c, words);
+        rig.answer_shared(reply);
+        rig.got(c)
+    };
+    assert_eq!(published(&mut rig, "PUBLISH news x", ":1\r\n"), ":4|");
+    assert_eq!(published(&mut rig, "SPUBLISH news x", ":0\r\n"), ":1|");
+    rig.send(b, "UNSUBSCRIBE news");
+    rig.engine.client_gone(a);
+    assert_eq!(published(&mut rig, "PUBLISH news x", ":3\r\n"), ":0|");
+    assert_eq!(published(&mut rig, "PUBLISH other x", ":0\r\n"), ":1|");
+    assert_eq!(published(&mut rig, "PUBLISH other x", "-ERR no\r\n"), "-ERR no|");
 }
 
 #[test]

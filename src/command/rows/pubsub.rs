@@ -4,8 +4,8 @@ use super::super::spec::{Class, Command};
 use super::{container, help, keyed, row, ALL, KEY};
 
 pub(super) const ROWS: &[Command] = &[
-    row("publish", 3, Class::PubSub),
-    keyed("spublish", 3, KEY),
+    row("publish", 3, Class::Publish),
+    keyed("spublish", 3, KEY).class(Class::Publish),
     row("subscribe", -2, Class::PubSub),
     row("unsubscribe", -1, Class::PubSub),
     row("psubscribe", -2, Class::PubSub),

@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::nodes::Node;
 use super::order::Sequence;
 use super::part::{Owner, Part};
+use super::pubsub::Scope;
 use super::scan::Walk;
 use crate::base::arena::Key;
 use crate::command::Command;
@@ -56,6 +57,8 @@ pub(in crate::proxy) enum Work {
     Upload,
     /// So many commands of a transaction that is played.
     Block(usize),
+    /// A message to this channel.
+    Publish(Scope, Box<[u8]>),
 }
 
 impl Gather {
@@ -63,7 +66,7 @@ impl Gather {
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {
             Work::Asked(asked) => asked.target(index),
-            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
+            _ => None,
         }
     }
 
@@ -74,7 +77,7 @@ impl Gather {
                 self.missing = 1;
                 Some(walk)
             }
-            Work::Split(_) | Work::Asked(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
+            _ => None,
         }
     }
 
@@ -82,7 +85,7 @@ impl Gather {
     fn target_name(&self, index: u16) -> Option<&str> {
         match &self.work {
             Work::Asked(asked) => asked.target_name(index),
-            Work::Split(_) | Work::Scan(_) | Work::Select(_) | Work::Block(_) | Work::Upload => None,
+            _ => None,
         }
     }
 }
@@ -151,6 +154,7 @@ impl Engine {
             Work::Select(db) => self.selected(client, sequence, db, reply),
             Work::Upload => self.owner_answered(client, reply),
             Work::Block(commands) => self.block_answered(client, sequence, commands, reply),
+            Work::Publish(scope, channel) => self.published(client, sequence, (scope, &channel), reply),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What clients ask for: SUBSCRIBE and its kin, PUBLISH, and what else a subscriber may do.
+//! What clients ask for: SUBSCRIBE and its kin, and what else a subscriber may do.
 
 use std::mem;
 
@@ -27,13 +27,10 @@ impl Engine {
             return self.inquire(key, row, args);
         }
         // CLIENT REPLY OFF does not silence subscriptions.
-        if row.name != "publish" {
-            if let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) {
-                active.order.set_muting(false);
-            }
+        if let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) {
+            active.order.set_muting(false);
         }
         match row.name {
-            "publish" => self.publish(key, row, args),
             "subscribe" => self.subscribe(key, Scope::Channel, NO_SLOT, args),
             "psubscribe" => self.subscribe(key, Scope::Pattern, NO_SLOT, args),
             "ssubscribe" => match command::slot_of(row, args) {
@@ -70,7 +67,7 @@ impl Engine {
             return None;
         }
         match row.class {
-            Class::PubSub if row.name != "publish" && row.container.is_empty() => None,
+            Class::PubSub if row.container.is_empty() => None,
             Class::Local(Local::Quit | Local::Reset) => None,
             Class::Local(Local::Ping) if args.len() > 2 => None,
             Class::Local(Local::Ping) => {
@@ -128,14 +125,6 @@ impl Engine {
         self.reply_to(client, sequence, error);
         self.release(&pending.topics);
         self.confirm_ready(client);
-    }
-
-    /// A node passes messages on in the order in which it gets them, so all that is published to a channel goes to one
-    /// node: that of the slot which the channel would have as a key.
-    fn publish(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
-        let slot = command::slot(args.get(1).unwrap_or_default());
-        let slot = if self.nodes.primary(slot).is_some() { slot } else { NO_SLOT };
-        self.send_whole(key, row, slot, args.frame())
     }
 
     fn subscribe(&mut self, key: Key<Client>, scope: Scope, slot: u16, args: &Args<'_>) -> Step {
@@ -203,12 +192,13 @@ impl Engine {
 
     /// Makes a client a subscriber of a topic, if it is none, and appends the confirmation.
     fn join(&mut self, key: Key<Client>, scope: Scope, topic: Key<Topic>, out: &mut Vec<u8>) {
-        let (Some(c), Some(t)) = (self.clients.get_mut(key), self.hub.get_mut(topic)) else { return };
+        let Some(c) = self.clients.get_mut(key) else { return };
         let protocol = c.protocol();
         let Some(subscriber) = c.subscriber.as_deref_mut() else { return };
         if !subscriber.has(scope, topic) {
-            subscriber.put(scope, topic, t.join(key));
+            subscriber.put(scope, topic, self.hub.join(topic, key));
         }
+        let Some(t) = self.hub.get(topic) else { return };
         encode::confirmation(out, protocol, scope.subscribe(), Some(&t.name), subscriber.count(scope));
     }
 
@@ -250,9 +240,10 @@ impl Engine {
 
     /// Frees a place among the subscribers of a topic; the one that takes it is told.
     fn leave_place(&mut self, key: Key<Topic>, place: u32) {
-        let Some(topic) = self.hub.get_mut(key) else { return };
-        let (moved, scope) = (topic.leave(place), topic.scope);
-        let wanted = topic.is_wanted();
+        let Some(topic) = self.hub.get(key) else { return };
+        let scope = topic.scope;
+        let moved = self.hub.leave(key, place);
+        let wanted = self.hub.get(key).is_some_and(Topic::is_wanted);
         let moved = moved.and_then(|k| self.clients.get_mut(k)).and_then(|c| c.subscriber.as_deref_mut());
         if let Some(subscriber) = moved {
             subscriber.put(scope, key, place);

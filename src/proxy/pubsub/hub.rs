@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{names, Scope};
+use super::{names, Audience, Scope};
 use crate::base::arena::{Arena, Key};
 use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
@@ -63,6 +63,8 @@ pub struct Link {
 pub struct Hub {
     topics: Arena<Topic>,
     by_name: [HashMap<Arc<[u8]>, Key<Topic>>; Scope::COUNT],
+    /// The subscribers of all workers, counted.
+    pub audience: Arc<Audience>,
     /// The node that brings what every node has.
     pub main: Key<Node>,
     /// When the main node was last seen in the topology.
@@ -137,6 +139,20 @@ impl Hub {
         key
     }
 
+    /// Adds a subscriber to a topic; returns its place.
+    pub fn join(&mut self, key: Key<Topic>, client: Key<Client>) -> u32 {
+        let Some(topic) = self.topics.get_mut(key) else { return 0 };
+        self.audience.join(topic.scope, &topic.name);
+        topic.join(client)
+    }
+
+    /// Takes the subscriber of a topic at `place` out; returns the one that has that place now.
+    pub fn leave(&mut self, key: Key<Topic>, place: u32) -> Option<Key<Client>> {
+        let topic = self.topics.get_mut(key)?;
+        self.audience.leave(topic.scope, &topic.name);
+        topic.leave(place)
+    }
+
     /// Takes a topic out that nobody wants and no listener carries. False when there is something left of it.
     pub fn forget(&mut self, key: Key<Topic>) -> bool {
         if self.topics.get(key).is_none_or(|t| t.is_wanted() || !t.links.is_empty()) {
@@ -190,14 +206,14 @@ impl Topic {
     }
 
     /// Adds a subscriber; returns its place.
-    pub fn join(&mut self, client: Key<Client>) -> u32 {
+    fn join(&mut self, client: Key<Client>) -> u32 {
         self.subscribers.push(client);
         // There are fewer clients than keys of an arena.
         (self.subscribers.len() - 1) as u32
     }
 
     /// Takes the subscriber at `place` out; returns the one that has that place now.
-    pub fn leave(&mut self, place: u32) -> Option<Key<Client>> {
+    fn leave(&mut self, place: u32) -> Option<Key<Client>> {
         let place = place as usize;
         if place >= self.subscribers.len() {
             return None;
@@ -221,12 +237,12 @@ mod tests {
         let key = hub.enter(Scope::Channel, b"a");
         assert_eq!(hub.enter(Scope::Channel, b"a"), key);
         assert_ne!(hub.enter(Scope::Pattern, b"a"), key);
+        let place = hub.join(key, Key::NONE);
         let topic = hub.get_mut(key).unwrap();
-        let place = topic.join(Key::NONE);
         let link = Link { node: Key::NONE, backend: Key::NONE, on: true, unanswered: 0, era: 0 };
         topic.links.push(link);
         assert!(!hub.forget(key));
-        assert_eq!(hub.get_mut(key).unwrap().leave(place), None);
+        assert_eq!(hub.leave(key, place), None);
         assert!(!hub.forget(key), "a listener still carries it");
         assert!(hub.get_mut(key).unwrap().unlink(Key::NONE));
         assert!(hub.forget(key));

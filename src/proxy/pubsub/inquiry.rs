@@ -1,26 +1,13 @@
-//! PUBSUB: what the clients of all workers have subscribed to. Subscribers that nodes have besides the proxy do not count.
+//! PUBSUB: about the clients of this proxy, all workers.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use super::{names, Scope};
+use super::Scope;
 use crate::base::arena::Key;
 use crate::command::Command;
-use crate::proxy::across::{Answer, Question, Then};
 use crate::proxy::client::Client;
 use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
 use crate::proxy::errors;
-use crate::resp::Args;
-
-/// What PUBSUB asks of a worker.
-#[derive(Clone, Debug)]
-pub enum Inquiry {
-    /// The names of topics that have subscribers and match, if there is something to match.
-    Names(Scope, Option<Vec<u8>>),
-    /// How many subscribers each of these has.
-    Counts(Scope, Vec<Vec<u8>>),
-}
+use crate::resp::{encode, Args};
 
 impl Engine {
     /// The sub-commands of PUBSUB.
@@ -30,9 +17,8 @@ impl Engine {
         row: &'static Command,
         args: &Args<'_>,
     ) -> Step {
-        let all = || args.iter().skip(2).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let pattern = args.get(2).map(<[u8]>::to_vec);
-        let (inquiry, then) = match row.name {
+        let mut out = Vec::new();
+        match row.name {
             "channels" | "shardchannels" if args.len() > 3 => {
                 let word = String::from_utf8_lossy(args.get(1).unwrap_or_default()).into_owned();
                 let why = "unknown subcommand or wrong number of arguments for";
@@ -40,34 +26,30 @@ impl Engine {
                     errors::say(out, format_args!("ERR {why} '{word}'. Try PUBSUB HELP."))
                 });
             }
-            "channels" => (Inquiry::Names(Scope::Channel, pattern), Then::Names),
-            "shardchannels" => (Inquiry::Names(Scope::Shard, pattern), Then::Names),
-            "numpat" => (Inquiry::Names(Scope::Pattern, None), Then::HowManyNames),
-            "numsub" => (Inquiry::Counts(Scope::Channel, all()), Then::Counts(all())),
-            "shardnumsub" => (Inquiry::Counts(Scope::Shard, all()), Then::Counts(all())),
+            "channels" => self.name_topics(Scope::Channel, args, &mut out),
+            "shardchannels" => self.name_topics(Scope::Shard, args, &mut out),
+            "numpat" => {
+                let patterns = self.hub.audience.topics(Scope::Pattern);
+                encode::integer(&mut out, i64::try_from(patterns).unwrap_or(i64::MAX));
+            }
+            "numsub" => self.count_topics(Scope::Channel, args, &mut out),
+            "shardnumsub" => self.count_topics(Scope::Shard, args, &mut out),
             _ => return self.refuse(key, |out| errors::not_yet(out, row)),
-        };
-        self.ask_workers(key, Question::Topics(inquiry), then)
+        }
+        self.reply(key, &out)
     }
 
-    /// What this worker knows.
-    pub(in crate::proxy) fn answer_inquiry(&self, inquiry: &Inquiry) -> Answer {
-        match inquiry {
-            Inquiry::Names(scope, pattern) => {
-                let matches = |name: &[u8]| pattern.as_ref().is_none_or(|p| names::matches(p, name));
-                let topics = self.hub.iter().map(|(_, t)| t);
-                let found = topics.filter(|t| t.scope == *scope && !t.subscribers.is_empty());
-                let found: BTreeSet<Arc<[u8]>> =
-                    found.map(|t| t.name.clone()).filter(|n| matches(n)).collect();
-                Answer::Names(found)
-            }
-            Inquiry::Counts(scope, names) => {
-                let count = |name: &Vec<u8>| {
-                    let topic = self.hub.find(*scope, name).and_then(|t| self.hub.get(t));
-                    topic.map_or(0, |t| i64::try_from(t.subscribers.len()).unwrap_or(i64::MAX))
-                };
-                Answer::Counts(names.iter().map(count).collect())
-            }
+    /// The names of channels that have subscribers and match, if there is something to match.
+    fn name_topics(&self, scope: Scope, args: &Args<'_>, out: &mut Vec<u8>) {
+        encode::request(out, &self.hub.audience.names(scope, args.get(2)));
+    }
+
+    /// Each of these channels with the number of its subscribers.
+    fn count_topics(&self, scope: Scope, args: &Args<'_>, out: &mut Vec<u8>) {
+        encode::array(out, 2 * args.len().saturating_sub(2));
+        for name in args.iter().skip(2) {
+            encode::bulk(out, name);
+            encode::integer(out, self.hub.audience.of_topic(scope, name));
         }
     }
 }

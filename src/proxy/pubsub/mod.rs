@@ -14,16 +14,22 @@
 //! a change of nodes may lose messages and does not double them. A client's SUBSCRIBE is confirmed when the nodes have
 //! confirmed theirs, and until then nothing but further subscriptions overtakes it.
 //!
+//! PUBLISH answers how many subscribers this proxy has: a node knows one subscription of each worker at most, and not who
+//! shares it. What other proxies and the nodes themselves have is known to nobody.
+//!
 //! | file | owns |
 //! |---|---|
 //! | `hub` | topics, and which clients and listeners belong to them |
 //! | `subscriber` | what one client has subscribed to |
 //! | `commands` | what clients ask for |
+//! | `publish` | PUBLISH, SPUBLISH |
 //! | `listen` | subscriptions at the nodes |
 //! | `messages` | what listeners receive, passed on |
-//! | `inquiry` | PUBSUB, over all workers |
+//! | `audience` | how many clients of all workers have subscribed to what |
+//! | `inquiry` | PUBSUB |
 //! | `names`, `encode` | names that may be keyspace events, patterns; frames |
 
+mod audience;
 mod commands;
 mod encode;
 mod hub;
@@ -31,10 +37,11 @@ mod inquiry;
 mod listen;
 mod messages;
 mod names;
+mod publish;
 mod subscriber;
 
+pub use audience::Audience;
 pub use hub::{Hub, Topic};
-pub use inquiry::Inquiry;
 pub use subscriber::Subscriber;
 
 /// What the name of a topic stands for.
