@@ -104,3 +104,24 @@ fn info_does_not_wait_for_a_node_for_long_nor_stops_its_client() {
         assert_eq!(p.gets(a), "$12\r\n# Keyspace\r\n\r\n", "a node that cannot be reached is not waited for");
     }
 }
+
+#[test]
+fn info_clients_has_the_fields_of_newer_servers_where_the_nodes_have_them() {
+    let mut p = Proxy::new(2);
+    let (a, b) = (p.client(0), p.client(1));
+    p.send(b, "SUBSCRIBE news");
+    p.connects.clear();
+    p.send(a, "INFO clients");
+    let node = p.backend();
+    let newer = "watching_clients:7\r\ntotal_blocking_keys:5\r\n";
+    for (text, watching, blocking) in [("", None, None), (newer, Some("0"), Some("5"))] {
+        p.node_gets(node);
+        p.node_says(node, &format!("${}\r\n{text}\r\n", text.len()));
+        let info = p.gets(a);
+        assert_eq!(field(&info, "blocked_clients"), Some("0"));
+        assert_eq!(field(&info, "watching_clients"), watching, "{info}");
+        assert_eq!(field(&info, "pubsub_clients"), watching.map(|_| "1"), "{info}");
+        assert_eq!(field(&info, "total_blocking_keys"), blocking, "{info}");
+        p.send(a, "INFO clients");
+    }
+}

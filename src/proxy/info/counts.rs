@@ -1,6 +1,7 @@
 //! What INFO shows of the workers and of the host.
 
 use crate::proxy::across::Answer;
+use crate::proxy::client::Client;
 use crate::proxy::engine::Engine;
 use crate::resp;
 use crate::stats::{Counters, Totals, Usages};
@@ -14,6 +15,10 @@ pub struct Figures {
     pub(super) counters: Counters,
     /// Clients that wait by their own or somebody's wish.
     pub(super) blocked: u64,
+    /// Clients that have subscribed to something.
+    pub(super) subscribers: u64,
+    /// Clients that watch keys.
+    pub(super) watching: u64,
     pub(super) errors: ErrorCounts,
     pub(super) commands: Usages,
 }
@@ -46,6 +51,8 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.counters.add(&other.counters);
         self.blocked += other.blocked;
+        self.subscribers += other.subscribers;
+        self.watching += other.watching;
         self.commands.add(&other.commands);
         for (code, count) in &other.errors.0 {
             self.errors.add(code, *count);
@@ -76,9 +83,15 @@ impl Engine {
     /// What this worker adds to INFO.
     pub(in crate::proxy) fn figures(&mut self) -> Figures {
         self.tally.settle();
-        let blocked = self.clients.iter().filter(|(_, c)| c.held || c.is_blocked()).count() as u64;
-        let counters = self.counters().since(self.tally.base());
-        Figures { counters, blocked, errors: self.error_counts.clone(), commands: self.tally.usages() }
+        let count = |is: fn(&Client) -> bool| self.clients.iter().filter(|(_, c)| is(c)).count() as u64;
+        Figures {
+            counters: self.counters().since(self.tally.base()),
+            blocked: count(|c| c.held || c.is_blocked()),
+            subscribers: count(|c| c.subscriber.is_some()),
+            watching: count(|c| c.lease.as_deref().is_some_and(|l| l.watched_slot().is_some())),
+            errors: self.error_counts.clone(),
+            commands: self.tally.usages(),
+        }
     }
 
     /// What the page of metrics shows.

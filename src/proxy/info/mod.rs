@@ -36,7 +36,7 @@ struct Facts<'a> {
 /// All sections, in a server's order.
 const SECTIONS: [Section; 14] = [
     ("Server", false, sections::server),
-    ("Clients", false, sections::clients),
+    ("Clients", true, sections::clients),
     ("Memory", true, sections::memory),
     ("Persistence", true, sections::persistence),
     ("Stats", true, sections::stats),

@@ -6,6 +6,7 @@ use std::fmt::{Display, Write};
 use super::{hex_id, Facts};
 use crate::command;
 use crate::proxy::engine::Engine;
+use crate::proxy::pubsub::Scope;
 
 pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     let uptime = e.now.since(e.around.started).as_secs();
@@ -40,7 +41,16 @@ pub(super) fn clients(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "client_recent_max_output_buffer", 0);
     line(out, "blocked_clients", facts.figures.blocked);
     line(out, "tracking_clients", 0);
+    // Fields of newer servers than 7.0 are shown where the nodes have them.
+    if facts.census.sum("watching_clients").is_some() {
+        line(out, "pubsub_clients", facts.figures.subscribers);
+        line(out, "watching_clients", facts.figures.watching);
+    }
     line(out, "clients_in_timeout_table", 0);
+    // Which keys these are is known at the nodes.
+    for name in ["total_watched_keys", "total_blocking_keys", "total_blocking_keys_on_nokey"] {
+        maybe(out, name, facts.census.sum(name));
+    }
 }
 
 /// Of the primaries together: clients ask what their data costs. The proxy's own memory is in its section.
@@ -96,7 +106,7 @@ pub(super) fn persistence(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     }
 }
 
-pub(super) fn stats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+pub(super) fn stats(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     let (census, c) = (facts.census, &facts.figures.counters);
     line(out, "total_connections_received", c.clients_accepted);
     line(out, "total_commands_processed", c.requests);
@@ -107,6 +117,9 @@ pub(super) fn stats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     for name in ["expired_keys", "evicted_keys", "keyspace_hits", "keyspace_misses"] {
         maybe(out, name, census.sum(name));
     }
+    line(out, "pubsub_channels", e.subscribed(Scope::Channel));
+    line(out, "pubsub_patterns", e.subscribed(Scope::Pattern));
+    line(out, "pubsubshard_channels", e.subscribed(Scope::Shard));
     maybe(out, "latest_fork_usec", census.max("latest_fork_usec"));
     maybe(out, "total_forks", census.sum("total_forks"));
     line(out, "unexpected_error_replies", 0);

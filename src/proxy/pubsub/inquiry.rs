@@ -29,7 +29,7 @@ impl Engine {
             "channels" => self.name_topics(Scope::Channel, args, &mut out),
             "shardchannels" => self.name_topics(Scope::Shard, args, &mut out),
             "numpat" => {
-                let patterns = self.hub.audience.topics(Scope::Pattern);
+                let patterns = self.subscribed(Scope::Pattern);
                 encode::integer(&mut out, i64::try_from(patterns).unwrap_or(i64::MAX));
             }
             "numsub" => self.count_topics(Scope::Channel, args, &mut out),
@@ -37,6 +37,11 @@ impl Engine {
             _ => return self.refuse(key, |out| errors::not_yet(out, row)),
         }
         self.reply(key, &out)
+    }
+
+    /// How many channels or patterns have subscribers.
+    pub(in crate::proxy) fn subscribed(&self, scope: Scope) -> usize {
+        self.hub.audience.topics(scope)
     }
 
     /// The names of channels that have subscribers and match, if there is something to match.
