@@ -82,6 +82,8 @@ pub struct Config {
     pub client_output_limit: usize,
     /// `-pubsub-output-limit`: bytes waiting for one subscriber at which it is closed instead of getting a message.
     pub pubsub_output_limit: usize,
+    /// `-max-memory`: bytes held for all clients' requests and replies together; zero means any number.
+    pub max_memory: usize,
     /// `-refuse-commands`: commands refused besides those that always are, in lower case: `flushall`, `config|set`.
     pub refused_commands: Vec<String>,
     /// `-max-request`: largest request in bytes, at most 2 GiB.
@@ -136,6 +138,7 @@ impl Config {
             tcp_keepalive: Duration::ZERO,
             client_output_limit: 0,
             pubsub_output_limit: 0,
+            max_memory: 0,
             refused_commands: Vec::new(),
             max_request: 0,
         }

@@ -117,6 +117,8 @@ pub struct Active {
     pub waiting: bool,
     /// Where parsing its unfinished request stands.
     pub parser: Option<RequestParser>,
+    /// Bytes of that request so far, which its socket keeps; meant only while there is a parser.
+    pub unread: usize,
 }
 
 /// A part that was sent again.
@@ -216,7 +218,8 @@ impl Active {
 
     /// Memory that it holds, in bytes.
     pub fn memory(&self) -> usize {
-        std::mem::size_of::<Self>() + self.out.bytes.capacity() + self.order.memory()
+        let unread = if self.parser.is_some() { self.unread } else { 0 };
+        std::mem::size_of::<Self>() + self.out.bytes.capacity() + self.order.memory() + unread
     }
 
     /// Bytes of replies that the client has not taken yet.

@@ -71,6 +71,7 @@ impl Engine {
     /// Bytes from a node: what was not consumed of the last call, and what came since. Returns how many bytes were
     /// consumed; what was not is the beginning of a reply.
     pub fn backend_bytes(&mut self, key: Key<Backend>, data: &[u8]) -> usize {
+        self.grew(data.len());
         let suspect = |b: &&Backend| b.suspect && !b.kind.listener;
         if self.backends.get(key).filter(suspect).is_some_and(|b| self.speaks_too_late(b.node, data)) {
             self.counters.reply_timeouts += 1;

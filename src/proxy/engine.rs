@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::across::{Ask, Question};
 use super::backend::Backend;
+use super::budget::Budget;
 use super::client::{Active, Client};
 use super::databases::Missing;
 use super::fan::{Gather, Keyed, Splits};
@@ -144,6 +145,7 @@ pub struct Engine {
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
     pub(super) streams: Streams,
+    pub(super) budget: Budget,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -198,6 +200,7 @@ impl Engine {
             scripts: Scripts::default(),
             hub: Hub::default(),
             streams: Streams::default(),
+            budget: Budget::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -234,6 +237,7 @@ impl Engine {
         self.now = self.now.max(now);
         self.hub.fanned = 0;
         self.tally.settle();
+        self.keep_budget();
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }

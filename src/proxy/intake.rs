@@ -81,7 +81,7 @@ impl Engine {
         let stored = c.active.as_mut().and_then(|a| a.parser.take());
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
         let (consumed, intake) = self.take_requests(key, data, &mut parser);
-        self.put_parser(key, parser);
+        self.put_parser(key, parser, data.len() - consumed);
         self.taken_in(key, consumed, intake)
     }
 
@@ -306,11 +306,13 @@ impl Engine {
         }
     }
 
-    /// Keeps the state of an unfinished request with its client, else the parser with the engine.
-    fn put_parser(&mut self, key: Key<Client>, mut parser: RequestParser) {
+    /// Keeps the state of an unfinished request, of which `unread` bytes have come, with its client, else the parser with
+    /// the engine.
+    fn put_parser(&mut self, key: Key<Client>, mut parser: RequestParser, unread: usize) {
         if !parser.is_fresh() {
             if let Some(c) = self.clients.get_mut(key) {
-                c.active.get_or_insert_with(|| self.actives.take()).parser = Some(parser);
+                let active = c.active.get_or_insert_with(|| self.actives.take());
+                (active.parser, active.unread) = (Some(parser), unread);
                 return;
             }
             parser.reset();

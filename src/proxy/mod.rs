@@ -12,7 +12,8 @@
 //! | `deliver` | node bytes -> replies |
 //! | `redirect` | what an error of a node says; pure |
 //! | `circuit` | whether a node is worth asking |
-//! | `recover`, `loss` | redirects and waiting parts; lost backends |
+//! | `recover`, `loss`, `silence` | redirects and waiting parts; lost backends; nodes that say nothing |
+//! | `budget` | what all clients hold together |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
 //! | `holdings` | what is held, as numbers |
@@ -30,6 +31,7 @@
 mod across;
 mod backend;
 mod blocking;
+mod budget;
 mod circuit;
 mod client;
 mod cluster_view;

@@ -44,6 +44,11 @@ pub struct Multi {
 }
 
 impl Multi {
+    /// Memory that it holds, in bytes.
+    pub fn memory(&self) -> usize {
+        std::mem::size_of::<Self>() + self.bytes.capacity()
+    }
+
     fn new(slot: Option<u16>) -> Self {
         Multi {
             bytes: BEGIN.to_vec(),

@@ -43,6 +43,13 @@ pub struct Parked {
     error: Option<Box<[u8]>>,
 }
 
+impl Parked {
+    /// Memory that it holds, in bytes.
+    pub fn memory(&self) -> usize {
+        std::mem::size_of::<Self>() + self.bytes.len() + self.error.as_ref().map_or(0, |e| e.len())
+    }
+}
+
 impl Engine {
     /// A node answered that a part was not executed.
     pub(super) fn redirect(

@@ -56,6 +56,11 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// Memory that it holds, in bytes.
+    pub fn memory(&self) -> usize {
+        self.request.0.capacity() + self.request.1.capacity() + self.elements.capacity()
+    }
+
     fn new(command: &Command, kind: Kind, args: &Args<'_>, only: bool) -> Self {
         let mut request = (Vec::new(), Vec::new());
         encode::array(&mut request.0, args.len());

@@ -63,6 +63,11 @@ impl Window {
         debug_assert!(self.written <= self.bytes.len());
     }
 
+    /// Memory that it holds, in bytes.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// How many bytes are not answered.
     pub fn unanswered(&self) -> usize {
         self.bytes.len() - self.acknowledged

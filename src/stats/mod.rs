@@ -37,6 +37,8 @@ pub struct Counters {
     pub protocol_errors: u64,
     /// Clients closed at their output limit.
     pub output_limit_closes: u64,
+    /// Clients closed because all of them together held too much.
+    pub memory_limit_closes: u64,
     /// Replies that were passed on before their end had come.
     pub replies_streamed: u64,
     /// Clients closed because a node was lost in the middle of their reply.
@@ -107,6 +109,7 @@ impl Counters {
         self.clients_refused += o.clients_refused;
         self.protocol_errors += o.protocol_errors;
         self.output_limit_closes += o.output_limit_closes;
+        self.memory_limit_closes += o.memory_limit_closes;
         self.replies_streamed += o.replies_streamed;
         self.replies_cut += o.replies_cut;
         self.requests_streamed += o.requests_streamed;

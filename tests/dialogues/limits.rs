@@ -162,6 +162,39 @@ fn a_client_that_reads_nothing_is_closed_at_the_output_limit_and_nobody_else_not
     assert_eq!(rig.counters().output_limit_closes, 1);
 }
 
+/// No client is above its own limit; the one that holds most has to go, and only when all of them hold too much.
+#[test]
+fn the_client_that_holds_most_is_closed_when_all_hold_too_much() {
+    let rig = Rig::three_with(|c| c.max_memory = 1_600_000);
+    let (most, less, other) = (rig.client(), rig.client(), rig.client());
+    let value = bulk(&vec![b'v'; 200_000]);
+    for (c, replies) in [(&most, 4), (&less, 2)] {
+        c.takes(Some(0)).sends(&cmd(&["GET", "b"]).repeat(replies));
+        for _ in 0..replies {
+            rig.node(A).expects(&["GET", "b"]);
+        }
+        rig.node(A).replies(value.repeat(replies));
+    }
+    rig.advance_ms(200);
+    other.sends_cmd(&["PING"]).receives(b"+PONG\r\n");
+    most.is_open();
+    less.is_open().sends(&cmd(&["GET", "b"]));
+    rig.node(A).expects(&["GET", "b"]).replies(&bulk(&vec![b'v'; 100_000]));
+    // Half of a transaction, and of a request whose rest does not come.
+    other.sends_cmd(&["MULTI"]).receives(b"+OK\r\n");
+    other.sends(&cmd(&[&b"SET"[..], b"b", &vec![b'x'; 200_000]])).receives(b"+QUEUED\r\n");
+    let unfinished = rig.client();
+    unfinished.sends(&cmd(&[&b"SET"[..], b"b", &vec![b'x'; 200_000]])[..190_000]);
+    rig.advance_ms(200);
+    rig.client().sends_cmd(&["PING"]).receives(b"+PONG\r\n");
+    most.is_closed();
+    less.is_open();
+    other.is_open();
+    unfinished.is_open();
+    assert_eq!(rig.counters().memory_limit_closes, 1);
+    rig.leave_unfinished();
+}
+
 /// One reply may be larger than the limit: a client that takes it is served.
 #[test]
 fn a_reply_above_the_output_limit_reaches_a_client_that_reads() {

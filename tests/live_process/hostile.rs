@@ -133,6 +133,30 @@ fn pipelines_that_nobody_reads() {
     });
 }
 
+/// Each of them is below the limit of one client.
+#[test]
+fn a_crowd_that_together_holds_too_much() {
+    let mut proxy = Proxy::with_admin(cluster(), &["-max-procs", "2", "-max-memory", "64mb"]);
+    let mut other = proxy.client();
+    assert_eq!(other.call(&["SET", "crowd:large", &"l".repeat(1 << 20)]), b"+OK\r\n");
+    let before = proxy.rss_kib();
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        let mut s = connect(proxy.port).unwrap();
+        s.write_all(&request(&["GET", "crowd:large"]).repeat(24)).unwrap();
+        crowd.push(s);
+        assert_eq!(other.line("PING"), b"+PONG\r\n");
+    }
+    wait_until("some are closed", Duration::from_secs(30), || {
+        proxy.metric_sum("memory_limit_closes_total ") > 0.0
+    });
+    assert_eq!(other.call(&["SET", "crowd:small", "1"]), b"+OK\r\n");
+    let more = (proxy.peak_rss_kib() - before) / 1024;
+    println!("60 clients that read nothing: {more} MiB more at the peak with -max-memory 64mb");
+    assert!(more < 200, "{more} MiB more than before with -max-memory 64mb");
+    proxy.assert_alive();
+}
+
 /// A hundred clients that send a byte now and then, 10 KB/s together.
 #[test]
 fn trickles() {

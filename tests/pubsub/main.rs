@@ -397,6 +397,19 @@ fn a_subscriber_that_does_not_read_is_closed_and_nobody_else_notices() {
 }
 
 #[test]
+fn a_message_to_many_is_held_for_no_more_than_there_is_memory_for() {
+    let mut rig = Rig::new(Config { max_memory: 2_000_000, ..Config::for_tests() });
+    for _ in 0..20 {
+        rig.subscriber("SUBSCRIBE a");
+    }
+    let main = rig.only_listener();
+    let message = request(&["message", "a", &"x".repeat(300_000)]).replacen('*', ">", 1);
+    rig.receive(main, message.as_bytes());
+    let closed = rig.engine.counters().memory_limit_closes;
+    assert!((13..20).contains(&closed) && rig.closed.len() == closed as usize, "{closed} of 20 were closed");
+}
+
+#[test]
 fn what_is_passed_on_in_one_turn_is_bounded() {
     let mut rig = rig();
     let clients: Vec<_> = (0..20).map(|_| rig.subscriber("SUBSCRIBE a")).collect();

@@ -41,6 +41,9 @@ const COUNTERS: &[Row] = &[
     ("clients_refused_total", "Clients refused at the limit.", |c| c.clients_refused),
     ("protocol_errors_total", "Clients closed for protocol errors.", |c| c.protocol_errors),
     ("output_limit_closes_total", "Clients closed at their output limit.", |c| c.output_limit_closes),
+    ("memory_limit_closes_total", "Clients closed because all of them held more than -max-memory.", |c| {
+        c.memory_limit_closes
+    }),
     ("replies_streamed_total", "Replies passed on before their end had come.", |c| c.replies_streamed),
     ("replies_cut_total", "Clients closed as a node was lost in the middle of their reply.", |c| {
         c.replies_cut
@@ -297,6 +300,7 @@ mod tests {
             clients_refused: 1011,
             protocol_errors: 1012,
             output_limit_closes: 1013,
+            memory_limit_closes: 1038,
             client_bytes_in: 1014,
             client_bytes_out: 1015,
             clients: 1016,

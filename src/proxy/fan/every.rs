@@ -59,6 +59,10 @@ enum Detail {
 }
 
 impl Asked {
+    pub(super) fn memory(&self) -> usize {
+        self.replies.iter().map(|r| r.len()).sum()
+    }
+
     /// The node that part `index` is for, where it has no slot.
     pub(super) fn target(&self, index: u16) -> Option<Key<Node>> {
         let target = self.targets.get(usize::from(index))?;

@@ -62,6 +62,17 @@ pub(in crate::proxy) enum Work {
 }
 
 impl Gather {
+    /// Memory that it holds, in bytes.
+    pub fn memory(&self) -> usize {
+        let more = match &self.work {
+            Work::Split(splits) => splits.memory(),
+            Work::Asked(asked) => asked.memory(),
+            Work::Scan(walk) => walk.memory(),
+            Work::Select(_) | Work::Block(_) | Work::Upload => 0,
+        };
+        std::mem::size_of::<Self>() + more
+    }
+
     /// The node that part `index` is for, where it is not for the owner of its slot.
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {

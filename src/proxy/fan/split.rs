@@ -46,6 +46,10 @@ struct Slice {
 }
 
 impl Splits {
+    pub(super) fn memory(&self) -> usize {
+        self.elements.capacity() + size_of_val(self.part_of.as_slice())
+    }
+
     /// Prepares for the replies to `keys`; how many parts these are.
     fn prepare(&mut self, merge: Split, keys: &[Keyed]) -> usize {
         self.merge = merge;

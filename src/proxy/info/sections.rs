@@ -214,6 +214,7 @@ pub(super) fn proxy(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "proxy_errors", c.proxy_errors);
     line(out, "proxy_protocol_errors", c.protocol_errors);
     line(out, "proxy_output_limit_closes", c.output_limit_closes);
+    line(out, "proxy_memory_limit_closes", c.memory_limit_closes);
 }
 
 fn line(out: &mut String, name: &str, value: impl Display) {

@@ -136,11 +136,12 @@ impl Engine {
                 self.dirty_clients.push(*key);
             }
         }
-        let copies = t.subscribers.len();
-        self.hub.fanned = self.hub.fanned.saturating_add(frame.len().saturating_mul(copies));
+        let copied = frame.len().saturating_mul(t.subscribers.len());
+        self.hub.fanned = self.hub.fanned.saturating_add(copied);
         for key in overdue {
             self.close_slow_subscriber(key);
         }
+        self.grew(copied);
     }
 
     /// A subscriber does not take its messages.
