@@ -122,7 +122,7 @@ impl Scripts {
 impl Engine {
     /// A command with a counted number of keys was routed: EVAL brings a script that may be called by its name later.
     pub(super) fn note_script(&mut self, command: &'static Command, args: &Args<'_>) {
-        if let (true, Some(text)) = (is_eval(command), args.get(1)) {
+        if let (true, Some(text)) = (is_eval(command) && counts_keys(args.get(2), args.len()), args.get(1)) {
             self.note_text(text);
         }
     }
@@ -135,7 +135,9 @@ impl Engine {
         let mut rest = multi.bytes();
         while let Some((request, behind)) = resp::frame_len(rest).and_then(|n| rest.split_at_checked(n)) {
             let word = argument(request, 0).unwrap_or_default();
-            if word.eq_ignore_ascii_case(b"EVAL") || word.eq_ignore_ascii_case(b"EVAL_RO") {
+            let is_eval = word.eq_ignore_ascii_case(b"EVAL") || word.eq_ignore_ascii_case(b"EVAL_RO");
+            let argc = resp::children(request).map_or(0, Iterator::count);
+            if is_eval && counts_keys(argument(request, 2), argc) {
                 texts.extend(argument(request, 1).map(Box::from));
             }
             rest = behind;
@@ -228,6 +230,13 @@ pub fn is_eval(command: &Command) -> bool {
     matches!(command.name, "eval" | "eval_ro")
 }
 
+/// Whether a server reads the script of an EVAL of `argc` arguments: it looks at the number of keys first.
+fn counts_keys(number: Option<&[u8]>, argc: usize) -> bool {
+    let plain = number.filter(|n| *n == b"0" || matches!(n.first(), Some(b'1'..=b'9')));
+    let number = plain.and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
+    number.is_some_and(|n| n <= argc.saturating_sub(3))
+}
+
 /// Whether a part is one request that runs a script for a client.
 pub fn is_single_call(part: &Part) -> bool {
     matches!(part.owner, Owner::Client(..)) && !part.block && !part.kind.dedicated
@@ -272,6 +281,15 @@ mod tests {
         encode::request(&mut request, &["EVALSHA", name, "0"]);
         assert_eq!(called(&request), Some(sha1(b"return 1")));
         assert_eq!(called(b"*1\r\n$7\r\nEVALSHA\r\n"), None);
+    }
+
+    #[test]
+    fn a_script_is_read_only_behind_a_right_number_of_keys() {
+        let counts = |number: &str, argc| counts_keys(Some(number.as_bytes()), argc);
+        assert!(counts("0", 3) && counts("2", 5) && counts("10", 13));
+        assert!(!counts("1", 3) && !counts("18446744073709551616", 4));
+        assert!(["-1", "+1", "01", "1.5", " 1", "1 ", "x", ""].iter().all(|n| !counts(n, 9)));
+        assert!(!counts_keys(None, 2));
     }
 
     #[test]

@@ -258,6 +258,24 @@ fn a_script_that_was_run_once_is_known_everywhere() {
     }
 }
 
+/// A server looks at the number of keys first, and never sees the script.
+#[test]
+fn a_script_of_an_eval_with_a_wrong_number_of_keys_is_not_known_afterwards() {
+    let stage = stage();
+    let mut p = stage.pair();
+    let script = "return 'never read'";
+    let sha = text(&p.same(&["SCRIPT", "LOAD", script]));
+    p.same_line("SCRIPT FLUSH SYNC");
+    for number in ["2", "-1", "1.5", "x", "01"] {
+        p.same(&["EVAL", script, number, "k"]);
+        p.same(&["EVALSHA", &sha, "1", "k"]);
+        p.same(&["MULTI"]);
+        p.same(&["EVAL", script, number, "k"]);
+        p.same(&["EXEC"]);
+        assert!(show(&p.same(&["EVALSHA", &sha, "1", "k"])).starts_with("-NOSCRIPT"), "{number}");
+    }
+}
+
 #[test]
 fn a_loaded_script_is_known_to_a_promoted_replica() {
     let cluster = Cluster::start();
