@@ -47,17 +47,28 @@ pub fn same(how: How, got: &[u8], expected: &[u8]) -> bool {
 }
 
 /// The replies to a transaction: element by element, as its commands are compared.
-pub fn same_exec(hows: &[How], got: &[u8], expected: &[u8]) -> bool {
+pub fn same_exec(queued: &[(String, How)], got: &[u8], expected: &[u8]) -> bool {
     if got == expected {
         return true;
     }
     if got.first() != Some(&b'*') || expected.first() != Some(&b'*') {
         return false;
     }
-    let (got, expected) = (items(got), items(expected));
-    got.len() == hows.len()
-        && expected.len() == hows.len()
-        && hows.iter().zip(got.iter().zip(expected)).all(|(how, (a, b))| same(*how, a, b))
+    items(got).len() == queued.len()
+        && items(expected).len() == queued.len()
+        && first_difference(queued, got, expected).is_none()
+}
+
+/// The first command of a transaction whose replies differ, with them.
+pub fn first_difference<'a>(
+    queued: &'a [(String, How)],
+    got: &'a [u8],
+    expected: &'a [u8],
+) -> Option<(&'a str, &'a [u8], &'a [u8])> {
+    let elements = |reply: &'a [u8]| if reply.starts_with(b"*") { items(reply) } else { Vec::new() };
+    let pairs = elements(got).into_iter().zip(elements(expected));
+    let mut all = queued.iter().zip(pairs);
+    all.find(|((_, how), (a, b))| !same(*how, a, b)).map(|((what, _), (a, b))| (what.as_str(), a, b))
 }
 
 /// The reply with everything that may differ put in order or taken away.
@@ -111,6 +122,7 @@ fn replies_that_differ_are_told_apart() {
     assert!(!same(How::Shape, b"*1\r\n:1\r\n", b"*0\r\n"));
     assert!(!same(How::Shape, b"$-1\r\n", b"$1\r\nx\r\n"));
     assert!(!same(How::Shape, b"-ERR a\r\n", b"-ERR b\r\n"));
-    assert!(same_exec(&[How::Near(2)], b"*1\r\n:1\r\n", b"*1\r\n:2\r\n"));
-    assert!(!same_exec(&[How::Bytes], b"*1\r\n:1\r\n", b"*1\r\n:2\r\n"));
+    let of = |how| [("TTL k".to_string(), how)];
+    assert!(same_exec(&of(How::Near(2)), b"*1\r\n:1\r\n", b"*1\r\n:2\r\n"));
+    assert!(!same_exec(&of(How::Bytes), b"*1\r\n:1\r\n", b"*1\r\n:2\r\n"));
 }

@@ -1,7 +1,7 @@
 //! The same random stream of commands to one standalone server and, through the proxy, to a cluster: equal replies.
 //!
 //! What is sent is in `words` (the commands) and `stream` (how they follow one another), how replies are compared is in
-//! `compare`. What a cluster cannot do is left out by name in `words::LEFT_OUT`, and `refusals` tests its errors instead.
+//! `compare`. What a cluster cannot do is left out by name in `left_out::LEFT_OUT`, and `refusals` tests its errors instead.
 //!
 //! Environment: `DIFF_SEED` (1 when unset) and `DIFF_COMMANDS` (how many, 20,000 when unset).
 
@@ -12,6 +12,7 @@ mod compare;
 #[path = "../simulation/dice.rs"]
 #[allow(dead_code)]
 mod dice;
+mod left_out;
 mod refusals;
 mod run;
 mod stream;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::{is_null, same, same_exec, How};
+use super::compare::{first_difference, is_null, same, same_exec, How};
+use super::left_out::{self, LEFT_OUT};
 use super::stream::{Kind, Line, Sent, Stream};
-use super::words::{self, LEFT_OUT};
+use super::words::NEWER;
 use crate::support::frame::{body, is_error, items, request, show};
 use crate::support::{Proxy, RawClient, Server};
 
@@ -19,8 +20,8 @@ struct Wire {
     proxy: RawClient,
     server: RawClient,
     line: Line,
-    /// What was queued since MULTI.
-    queued: Vec<How>,
+    /// What was queued since MULTI, and how its replies are compared.
+    queued: Vec<(String, How)>,
 }
 
 /// A run of the stream.
@@ -49,8 +50,8 @@ impl Run {
             })
             .collect();
         let mut probe = server.client();
-        let newer = words::NEWER.iter().filter(|p| knows(&mut probe, p.1)).collect();
-        let kind = super::stream::Server::of(&server.text("INFO server"));
+        let newer = NEWER.iter().filter(|p| knows(&mut probe, p.1)).collect();
+        let kind = left_out::Server::of(&server.text("INFO server"));
         let stream = Stream::new(seed, dumps(&mut probe), newer, kind);
         for client in [&mut proxy.client(), &mut server.client()] {
             assert_eq!(client.line("FLUSHALL"), b"+OK\r\n");
@@ -111,19 +112,23 @@ impl Run {
             Ok(got) => got,
             Err(e) => panic!("{}: {e}; server {}\n{}", words(sent), show(&expected), self.report()),
         };
+        let queued = if sent.kind == Kind::Exec { std::mem::take(&mut w.queued) } else { Vec::new() };
         let is_same = match sent.kind {
-            Kind::Exec => same_exec(&std::mem::take(&mut w.queued), &got, &expected),
+            Kind::Exec => same_exec(&queued, &got, &expected),
             _ => same(sent.how, &got, &expected),
         };
         match sent.kind {
             Kind::Multi | Kind::Discard => w.queued.clear(),
-            _ if expected == b"+QUEUED\r\n" => w.queued.push(sent.how),
+            _ if expected == b"+QUEUED\r\n" => w.queued.push((words(sent), sent.how)),
             _ => {}
         }
         self.crossed += usize::from(sent.crosses);
         self.failed += usize::from(!sent.crosses && is_error(&expected));
         if !is_same {
-            self.note(wire, words(sent), &got, &expected);
+            match first_difference(&queued, &got, &expected) {
+                Some((what, got, expected)) => self.note(wire, format!("EXEC of {what}"), got, expected),
+                None => self.note(wire, words(sent), &got, &expected),
+            }
         }
     }
 

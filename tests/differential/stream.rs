@@ -2,6 +2,7 @@
 
 use super::compare::How;
 use super::dice::Dice;
+use super::left_out::{is_open, Server};
 use super::words::{Pattern, FLUSHES, KEYED, OTHER, SPLIT};
 use crate::support::keys::slot;
 
@@ -88,45 +89,6 @@ pub struct Stream {
     server: Server,
 }
 
-/// Which servers the commands go to, as far as it matters for what is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
-    /// Redis before version 8.
-    Redis,
-    /// Redis 8 and newer.
-    Redis8,
-    /// Valkey.
-    Valkey,
-}
-
-impl Server {
-    /// What the reply to `INFO server` says.
-    pub fn of(info: &str) -> Server {
-        let old = |line: &str| {
-            line.strip_prefix("redis_version:")
-                .is_some_and(|v| matches!(v.split('.').next(), Some("6" | "7")))
-        };
-        match info.contains("server_name:valkey") {
-            true => Server::Valkey,
-            false if info.lines().any(old) => Server::Redis,
-            false => Server::Redis8,
-        }
-    }
-
-    /// Whether a command is in [`super::words::LEFT_OUT`] for this server alone.
-    fn leaves_out(self, args: &[Vec<u8>]) -> bool {
-        let is = |i: usize, word: &str| args.get(i).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()));
-        match self {
-            Server::Redis => false,
-            Server::Redis8 => is(0, "AUTH") && is(1, "nobody"),
-            Server::Valkey => {
-                let names = (0..args.len()).any(|i| is(i, "SETNAME"));
-                names && args.iter().any(|a| a.contains(&0))
-            }
-        }
-    }
-}
-
 /// A command in the making.
 struct Draft {
     args: Vec<Vec<u8>>,
@@ -137,12 +99,6 @@ struct Draft {
     crosses: bool,
     /// Whether `%` keys may have other tags.
     is_free: bool,
-}
-
-/// Whether a server answers it only when somebody else acts, so that there is nothing to compare.
-fn waits_for_ever(args: &[Vec<u8>]) -> bool {
-    let waits = ["BLMPOP", "BZMPOP"].iter().any(|w| args[0].eq_ignore_ascii_case(w.as_bytes()));
-    waits && args.get(1).is_some_and(|timeout| timeout == b"0")
 }
 
 impl Stream {
@@ -157,7 +113,7 @@ impl Stream {
             Some(tag) => self.within(line, tag),
             None => self.outside(line),
         };
-        match self.server.leaves_out(&sent.args) || waits_for_ever(&sent.args) {
+        match self.server.leaves_out(&sent.args) || is_open(&sent.args) {
             true => plain(&[b"PING"], Kind::Plain),
             false => sent,
         }
@@ -265,11 +221,12 @@ impl Stream {
     fn make(&mut self, pattern: &Pattern, tag: usize, is_free: bool) -> Sent {
         let name = pattern.1.split(' ').next().unwrap_or_default();
         let names: Vec<&str> = name.trim_matches(['[', ']']).split('|').collect();
-        let crosses = names.iter().all(|n| MAY_CROSS.contains(n)) && self.dice.chance(80);
-        let mut draft = self.draft(pattern.1, tag, crosses, is_free);
+        let may_cross = names.iter().all(|n| MAY_CROSS.contains(n)) && self.dice.chance(80);
+        let mut draft = self.draft(pattern.1, tag, may_cross, is_free);
         let slots: Vec<u16> = draft.keys.iter().map(|i| slot_of(&draft.args[*i])).collect();
         let crosses = !is_free && slots.windows(2).any(|w| w[0] != w[1]);
-        if !crosses && !is_kept(&draft.args) && self.dice.chance(60) {
+        // A key more would have the tag of the draft, which those of a draft that may cross need not have.
+        if !may_cross && !is_kept(&draft.args) && self.dice.chance(60) {
             self.spoil(&mut draft);
         }
         Sent { args: draft.args, crosses, how: pattern.2, kind: Kind::Plain }
@@ -328,7 +285,7 @@ impl Stream {
 
     fn random(&mut self, name: &str, may_leave: bool, draft: &mut Draft) {
         let pieces = match name {
-            "kv" | "s" | "h" | "l" | "t" | "z" | "x" | "g" | "p" | "u" | "k" => {
+            "kv" | "s" | "h" | "l" | "t" | "z" | "y" | "x" | "g" | "p" | "u" | "k" => {
                 let of_its_own = draft.crosses || (may_leave && draft.is_free);
                 let tag = if of_its_own { self.dice.below(TAGS) } else { draft.tag };
                 draft.keys.push(draft.args.len());
@@ -364,7 +321,12 @@ impl Stream {
     /// A key by the kind of value that it mostly has; any kind for `k` and now and then, for wrong types.
     fn key(&mut self, kind: u8, tag: usize) -> Vec<u8> {
         let is_any = kind == b'k' || self.dice.chance(40);
-        let kind = if is_any { *self.dice.pick(b"shltzxgp") } else { kind };
+        let kind = match (is_any, kind) {
+            (false, kind) => kind,
+            // Members in order, so none of the sorted sets whose scores differ.
+            (true, b'y') => *self.dice.pick(b"shltxp"),
+            (true, _) => *self.dice.pick(b"shltzxgp"),
+        };
         let number = b'1' + self.dice.below(2) as u8;
         [&[kind, number][..], b":{", &tag_name(tag), b"}"].concat()
     }
@@ -445,6 +407,8 @@ fn is_kept(args: &[Vec<u8>]) -> bool {
             "COMMAND",
             "SLOWLOG",
             "CLIENT",
+            "TIME",
+            "WAIT",
             "SUBSCRIBE",
             "PSUBSCRIBE",
             "SSUBSCRIBE",
