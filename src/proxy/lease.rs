@@ -51,6 +51,17 @@ pub enum Purpose {
     Upload,
 }
 
+/// How well keys were watched up to EXEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The backend that watches them knows whether they have changed.
+    Always,
+    /// Changes may have been missed.
+    Missed,
+    /// Not at all: every WATCH was answered with an error.
+    Never,
+}
+
 impl Lease {
     /// A lease without a backend yet.
     pub fn new(purpose: Purpose) -> Self {
@@ -111,11 +122,15 @@ impl Lease {
         }
     }
 
-    /// EXEC comes; returns whether changes may have been missed.
-    pub fn end_watch(&mut self) -> bool {
-        let broken = matches!(self.purpose, Purpose::Watch { broken: true, .. }) || self.backend == Key::NONE;
+    /// EXEC comes; returns what has become of the watched keys.
+    pub fn end_watch(&mut self) -> Watched {
+        let broken = matches!(self.purpose, Purpose::Watch { broken: true, .. });
         self.purpose = Purpose::Exec;
-        broken
+        match self.backend == Key::NONE {
+            _ if broken => Watched::Missed,
+            true => Watched::Never,
+            false => Watched::Always,
+        }
     }
 
     /// Whether a large request is passed on.
@@ -353,7 +368,8 @@ impl Engine {
         lease.backend = Key::NONE;
         lease.watch_elsewhere();
         if let Purpose::Watch { broken, .. } = &mut lease.purpose {
-            *broken |= b.fifo.is_empty();
+            // Else it is WATCH itself that fails, or is sent again.
+            *broken |= !b.fifo.iter().any(|f| matches!(f.part.owner, Owner::Client(..)));
         }
     }
 

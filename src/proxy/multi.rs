@@ -12,7 +12,7 @@ use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors;
-use super::lease::Lease;
+use super::lease::{Lease, Watched};
 use super::part::{Owner, Part, NO_SLOT};
 use super::pause::may_write;
 use super::play::{self, Place, Score};
@@ -24,6 +24,7 @@ use crate::resp::{encode, Args, Limits, Parsed, Protocol, RequestParser};
 pub(super) const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+const UNWATCHED: &[u8] = b"EXECABORT Transaction discarded because its keys are not watched: WATCH failed.";
 
 /// A transaction that is being queued.
 #[derive(Debug)]
@@ -260,14 +261,21 @@ impl Engine {
         match watching {
             None if multi.commands == 0 => self.counted(row, |e| e.reply(key, b"*0\r\n")),
             None => self.send_block(key, row, &multi, false),
-            Some(false) => self.send_block(key, row, &multi, true),
-            // The backend that watched is gone: a change may have been missed. One that took its place watches still.
-            Some(true) => {
-                if let Some(lease) = self.clients.get_mut(key).and_then(|c| c.lease.take()) {
-                    self.close_leased(&lease);
-                }
-                self.counted(row, |e| e.reply_null_array(key))
-            }
+            Some(Watched::Always) => self.send_block(key, row, &multi, true),
+            Some(watched) => self.counted(row, |e| e.refuse_unwatched(key, watched)),
+        }
+    }
+
+    /// EXEC of a client whose keys were not watched all the time, so that it must not be executed. Where a change may
+    /// have been missed it is answered as if there was one.
+    pub(super) fn refuse_unwatched(&mut self, key: Key<Client>, watched: Watched) -> Step {
+        // The backend that watched is gone; one that took its place watches still.
+        if let Some(lease) = self.clients.get_mut(key).and_then(|c| c.lease.take()) {
+            self.close_leased(&lease);
+        }
+        match watched {
+            Watched::Never => self.refuse(key, |out| out.extend_from_slice(UNWATCHED)),
+            _ => self.reply_null_array(key),
         }
     }
 
@@ -325,7 +333,7 @@ impl Engine {
     }
 
     /// A null array, as the client's protocol has it.
-    pub(super) fn reply_null_array(&mut self, key: Key<Client>) -> Step {
+    fn reply_null_array(&mut self, key: Key<Client>) -> Step {
         let Some(c) = self.clients.get(key) else { return Step::Taken };
         let mut out = Vec::new();
         encode::null_array(&mut out, c.protocol());

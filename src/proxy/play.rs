@@ -16,7 +16,7 @@ use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::fan::{aggregate, Work};
-use super::lease::Lease;
+use super::lease::{Lease, Watched};
 use super::multi::{Multi, BEGIN, END};
 use super::order::Sequence;
 use super::part::{Owner, Part};
@@ -127,8 +127,8 @@ impl Engine {
             let Some(mut multi) = c.multi.take() else { return Step::Taken };
             if !multi.score.is_played() {
                 let watching = c.lease.as_deref_mut().map(Lease::end_watch);
-                if watching == Some(true) {
-                    return self.reply_to_broken_watch(key);
+                if let Some(watched @ (Watched::Missed | Watched::Never)) = watching {
+                    return self.refuse_unwatched(key, watched);
                 }
                 let active = c.active.get_or_insert_with(|| self.actives.take());
                 let sequence = active.order.hold(multi.bytes().len() as u32);
@@ -233,13 +233,6 @@ impl Engine {
             }
         }
         self.reply_to(key, sequence, b"");
-    }
-
-    fn reply_to_broken_watch(&mut self, key: Key<Client>) -> Step {
-        if let Some(lease) = self.clients.get_mut(key).and_then(|c| c.lease.take()) {
-            self.close_leased(&lease);
-        }
-        self.reply_null_array(key)
     }
 }
 

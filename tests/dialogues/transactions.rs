@@ -8,6 +8,8 @@ use crate::rig::{cmd, Rig, A, B, C, SLOTS_A, SLOTS_B, SLOTS_C};
 
 const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 const CROSSED: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+const UNWATCHED: &[u8] =
+    b"-EXECABORT Transaction discarded because its keys are not watched: WATCH failed.\r\n";
 /// MULTI, one command and EXEC as a node answers them, without the last reply.
 const QUEUED: &[u8] = b"+OK\r\n+QUEUED\r\n";
 
@@ -438,8 +440,33 @@ fn another_protocol_is_followed_by_the_backend_that_watches() {
     c.receives(b"*1\r\n:1\r\n");
 }
 
+/// Neither as if its keys were watched, nor as if one of them had changed: nobody knows.
 #[test]
-fn a_watch_that_cannot_be_sent_fails_and_its_transaction_with_it() {
+fn a_transaction_behind_a_watch_that_failed_says_that_its_keys_are_not_watched() {
+    let transactions: [&[&[&str]]; 2] = [&[&["INCR", "b"]], &[&["CLIENT", "GETNAME"], &["INCR", "b"]]];
+    for commands in transactions {
+        let rig = Rig::three_with(|c| c.retry_timeout = Duration::from_millis(300));
+        rig.refuse_connects(A);
+        let c = rig.client();
+        c.sends_cmd(&["WATCH", "b"]);
+        rig.advance_ms(1000);
+        c.receives_error("CLUSTERDOWN", &["3300"]);
+        rig.accept_connects(A);
+        c.sends_cmd(&["MULTI"]).sends(script(commands)).sends_cmd(&["EXEC"]).receives(b"+OK\r\n");
+        commands.iter().for_each(|_| {
+            c.receives(b"+QUEUED\r\n");
+        });
+        c.receives(UNWATCHED);
+        // It is over, as after any EXEC.
+        c.sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n");
+        rig.advance_ms(1000);
+        rig.node(A).expects_bytes(incr_b()).replies(QUEUED).replies(b"*1\r\n:1\r\n");
+        c.receives(b"*1\r\n:1\r\n");
+    }
+}
+
+#[test]
+fn a_watch_that_succeeds_behind_one_that_failed_is_in_force() {
     let rig = Rig::three_with(|c| c.retry_timeout = Duration::from_millis(300));
     rig.refuse_connects(A);
     let c = rig.client();
@@ -447,5 +474,23 @@ fn a_watch_that_cannot_be_sent_fails_and_its_transaction_with_it() {
     rig.advance_ms(1000);
     c.receives_error("CLUSTERDOWN", &["3300"]);
     rig.accept_connects(A);
-    c.sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n*-1\r\n");
+    c.sends_cmd(&["WATCH", "b"]);
+    rig.advance_ms(1000);
+    rig.node(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n");
+    rig.node(A).expects_bytes(incr_b()).replies(QUEUED).replies(b"*1\r\n:1\r\n");
+    c.receives(b"*1\r\n:1\r\n");
+}
+
+/// Its protocol changes on the way, so that something of the client is in flight when the node goes.
+#[test]
+fn a_backend_that_is_lost_behind_a_change_of_protocol_makes_the_transaction_fail_as_if_a_key_had_changed() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["WATCH", "b"]);
+    rig.node(A).expects(&["WATCH", "b"]).replies(b"+OK\r\n");
+    c.receives(b"+OK\r\n").sends_cmd(&["HELLO", "3"]);
+    c.takes_received();
+    rig.node(A).expects(&["HELLO", "3"]).closes();
+    c.sends(incr_b()).receives(b"+OK\r\n+QUEUED\r\n_\r\n");
 }
