@@ -68,6 +68,7 @@ impl Gather {
             Work::Split(splits) => splits.memory(),
             Work::Asked(asked) => asked.memory(),
             Work::Scan(walk) => walk.memory(),
+            Work::Publish(_, channel) => channel.len(),
             Work::Select(_) | Work::Block(_) | Work::Upload => 0,
         };
         std::mem::size_of::<Self>() + more
