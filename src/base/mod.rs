@@ -1,5 +1,6 @@
 //! Ring 0: what everything else stands on. No protocol words here.
 
+pub mod append;
 pub mod arena;
 pub mod pool;
 pub mod random;

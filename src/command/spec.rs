@@ -18,6 +18,8 @@ pub struct Command {
     pub keys: Keys,
     /// What the proxy does with it.
     pub class: Class,
+    /// Whether it goes as it is to the slot of its one key, which is argument 1: true for most that clients send.
+    pub plain: bool,
     /// Rows of its sub-commands; empty for most.
     pub subcommands: &'static [Command],
 }

@@ -1,8 +1,8 @@
 //! The table as one piece, and how a row is found in it. Owns ids and the index; must not know what any row means.
 //!
-//! Everything here is built at compile time. A name of 2 to 16 bytes is packed into one or two words (the first and the
-//! last bytes of it, which overlap in the middle where its length is no power of two: with the length beside it that is
-//! still the whole name), and bit 0x20 is set in each byte, which folds the two cases of a letter into one. One
+//! Everything here is built at compile time. A name of up to 16 bytes is packed into one or two words (where it takes two,
+//! the first and the last bytes of it, which overlap in the middle: with the length beside it that is still the whole
+//! name), and bit 0x20 is set in each byte, which folds the two cases of a letter into one. One
 //! multiplication picks a place in an open-addressed index of 2 KiB; the hottest rows were put in first and so sit in
 //! their first place.
 
@@ -25,6 +25,18 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
         _ if entry == EMPTY => None,
         _ => lookup_on(name, place),
     }
+}
+
+/// As [`lookup`], for a name of one to eight bytes that is packed already, as [`crate::resp::Brief::name`] is. Finds only
+/// [plain](Command::plain) commands of letters alone, and not those that stand in another's place; and only if they take so
+/// many arguments.
+#[inline(always)]
+pub fn lookup_plain(name: u64, len: usize, argc: usize) -> Option<&'static Command> {
+    let packed = (name | CASE, 0);
+    let id = usize::from(INDEX[place(packed, len)]);
+    let command = COMMANDS.get(id)?;
+    let found = PACKED[id] == packed && command.name.len() == len && command.plain;
+    (found && arity_ok(command, argc)).then_some(command)
 }
 
 /// Finds the row of a sub-command of `container` by its own word, in any case of letters.
@@ -117,29 +129,42 @@ const HAS_OTHER_BYTES: u16 = 1 << 15;
 
 type Packed = (u64, u64);
 
-/// The folded words of a name, or `None` for one that is too short or too long.
+/// Bit 0x20 in each byte: folds the two cases of a letter into one.
+const CASE: u64 = 0x2020_2020_2020_2020;
+
+/// The folded words of a name, or `None` for one that is empty or too long.
 #[inline]
 const fn pack(name: &[u8]) -> Option<Packed> {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        if name.len() <= 8 {
-            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-            return Some((first as u64 | (last as u64) << 32 | CASE, 0));
-        }
-        return match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-            (Some(first), Some(last)) if name.len() <= 16 => {
-                Some((u64::from_le_bytes(*first) | CASE, u64::from_le_bytes(*last) | CASE))
-            }
-            _ => None,
+    if name.len() <= 8 {
+        return match pack_short(name) {
+            Some(word) => Some((word | CASE, 0)),
+            None => None,
         };
     }
-    match (name.first_chunk::<2>(), name.last_chunk::<2>()) {
-        (Some(first), Some(last)) => {
-            let (first, last) = (u16::from_le_bytes(*first), u16::from_le_bytes(*last));
-            Some((first as u64 | (last as u64) << 16 | CASE, 0))
+    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) if name.len() <= 16 => {
+            Some((u64::from_le_bytes(*first) | CASE, u64::from_le_bytes(*last) | CASE))
         }
         _ => None,
     }
+}
+
+/// A name of one to eight bytes as one word: its last byte is the highest, below its first one are zeros.
+#[inline]
+const fn pack_short(name: &[u8]) -> Option<u64> {
+    let len = name.len();
+    let word = if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        first as u64 | (last as u64) << (8 * (len - 4))
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<2>(), name.last_chunk::<2>()) {
+        let (first, last) = (u16::from_le_bytes(*first), u16::from_le_bytes(*last));
+        first as u64 | (last as u64) << (8 * (len - 2))
+    } else if let [only] = name {
+        *only as u64
+    } else {
+        return None;
+    };
+    Some(word << (64 - 8 * len))
 }
 
 /// Where in [`INDEX`] the search for a name begins.
@@ -220,6 +245,7 @@ const BLANK: Command = Command {
     flags: Flags(0),
     keys: Keys::None,
     class: Class::Container,
+    plain: false,
     subcommands: &[],
 };
 
@@ -233,7 +259,7 @@ const fn number_commands() -> [Command; COMMAND_COUNT] {
             let row = THEMES[theme][i];
             // The numbered copies of its sub-commands, not those of the theme.
             let subcommands = SUBCOMMANDS.split_at(subcommands_before).1.split_at(row.subcommands.len()).0;
-            all[id] = Command { id: id as u16, subcommands, ..row };
+            all[id] = Command { id: id as u16, plain: is_plain(&row), subcommands, ..row };
             subcommands_before += row.subcommands.len();
             id += 1;
             i += 1;
@@ -241,6 +267,12 @@ const fn number_commands() -> [Command; COMMAND_COUNT] {
         theme += 1;
     }
     all
+}
+
+/// See [`Command::plain`].
+const fn is_plain(row: &Command) -> bool {
+    let one_key = matches!(row.keys, Keys::Range { first: 1, last: 1, .. });
+    one_key && matches!(row.class, Class::Slot) && row.subcommands.is_empty()
 }
 
 const fn number_subcommands() -> [Command; SUBCOMMAND_COUNT] {

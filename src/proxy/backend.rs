@@ -13,11 +13,13 @@ use super::client::Client;
 use super::engine::Alarm;
 use super::nodes::Node;
 use super::part::{Greeting, InFlight, Owner, Part, NO_SLOT};
+use super::silence::SUSPECT_AFTER;
 use super::stream::Flow;
 use super::window::Window;
+use crate::base::append::append;
 use crate::base::arena::Key;
 use crate::base::time::Time;
-use crate::base::wheel::TimerKey;
+use crate::base::wheel::{TimerKey, Wheel};
 use crate::config::Config;
 use crate::resp::{encode, ReplyFramer};
 
@@ -230,6 +232,34 @@ impl Backend {
         write(self.window.tail());
         // A request is at most 2 GiB long, see `Config::max_request`.
         self.fifo.push_back(InFlight { part, len: (self.window.end() - start) as u32 });
+    }
+
+    /// As [`Backend::push`], for the bytes `from[start..start + len]`; what stands behind them does not matter.
+    #[inline(always)]
+    pub fn push_from(&mut self, part: Part, from: &[u8], start: usize, len: usize, now: Time) {
+        if self.fifo.is_empty() {
+            self.progress = now;
+        }
+        append(self.window.tail(), from, start, len);
+        self.fifo.push_back(InFlight { part, len: len as u32 });
+    }
+
+    /// Something was appended: it will be written, and its reply is waited for.
+    #[inline(always)]
+    pub fn watch(
+        &mut self,
+        key: Key<Backend>,
+        timers: &mut Wheel<Alarm>,
+        dirty: &mut Vec<Key<Backend>>,
+        now: Time,
+    ) {
+        if self.timer == Key::NONE {
+            self.timer = timers.set(now.after(self.patience.min(SUSPECT_AFTER)), Alarm::Backend(key));
+        }
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(key);
+        }
     }
 
     /// Appends a transaction: MULTI, its commands and EXEC are `commands` in all, `bytes` together. Each is answered by a

@@ -16,16 +16,6 @@ use crate::base::arena::Key;
 use crate::command;
 use crate::resp::{self, Scan};
 
-/// A run of replies to one client that lie behind one another in the bytes of a node.
-#[derive(Clone, Copy)]
-struct Run {
-    client: Key<Client>,
-    start: usize,
-    end: usize,
-}
-
-const NO_RUN: Run = Run { client: Key::NONE, start: 0, end: 0 };
-
 impl Engine {
     /// The socket of a backend is connected.
     pub fn backend_connected(&mut self, key: Key<Backend>) {
@@ -79,7 +69,6 @@ impl Engine {
             return data.len();
         }
         let mut at = 0;
-        let mut run = NO_RUN;
         let mut large = false;
         match self.backends.get(key).map(|b| b.flow) {
             Some(Flow::Replies) | None => {}
@@ -95,12 +84,16 @@ impl Engine {
             }
         }
         while at < data.len() {
+            at = self.express_replies(key, data, at);
+            if at == data.len() {
+                break;
+            }
             let Some(b) = self.backends.get_mut(key) else { return data.len() };
             let scanned = mem::take(&mut b.scanned);
             match b.framer.scan(&data[at + scanned..]) {
                 Ok(Scan::Done(n)) => {
                     let end = at + scanned + n;
-                    self.frame(key, data, at..end, &mut run);
+                    self.frame(key, &data[at..end]);
                     at = end;
                 }
                 Ok(Scan::More(n)) => {
@@ -109,13 +102,11 @@ impl Engine {
                     break;
                 }
                 Err(error) => {
-                    self.finish_run(data, &mut run);
                     self.lose_backend(key, Loss::Protocol(error.to_string()));
                     return data.len();
                 }
             }
         }
-        self.finish_run(data, &mut run);
         if large {
             at += self.begin_reply(key, &data[at..]);
         }
@@ -123,87 +114,31 @@ impl Engine {
         at
     }
 
-    /// One whole frame of a node that has nothing for clients.
-    pub(super) fn lone_frame(&mut self, key: Key<Backend>, frame: &[u8]) {
-        self.frame(key, frame, 0..frame.len(), &mut NO_RUN.clone());
-    }
-
     /// One whole frame of a node.
-    #[inline]
-    fn frame(&mut self, key: Key<Backend>, data: &[u8], range: std::ops::Range<usize>, run: &mut Run) {
-        let first = data[range.start];
+    pub(super) fn frame(&mut self, key: Key<Backend>, frame: &[u8]) {
+        let first = frame[0];
         if resp::is_push(first) {
             return;
         }
         let Some(b) = self.backends.get_mut(key) else { return };
-        let Some(&front) = b.fifo.front() else { return self.surplus(key, data, run) };
+        let Some(&front) = b.fifo.front() else { return self.surplus(key) };
         // A command of a transaction, whose length is 0, needs at least the first byte of it to be written.
         if !b.window.front_written(front.len.max(1) as usize) {
-            return self.surplus(key, data, run);
+            return self.surplus(key);
         }
         let odd = first == b'-' || front.part.attempts != 0;
         match front.part.owner {
             Owner::Client(client, sequence) if !odd => {
                 b.answered(front.len);
                 self.tally.answered(&front.part, self.now);
-                self.pass(client, sequence, data, range, run);
+                self.reply_to(client, sequence, frame);
             }
             Owner::Gather(gather, index) if !odd => {
                 b.answered(front.len);
                 self.streams.answered_by = b.node;
-                self.finish_run(data, run);
-                self.gather_reply(gather, index, &data[range]);
+                self.gather_reply(gather, index, frame);
             }
-            _ => {
-                self.finish_run(data, run);
-                self.unusual(key, front, &data[range]);
-            }
-        }
-    }
-
-    /// A reply that is nobody's special case: appended to the run of its client, or delivered alone.
-    #[inline]
-    fn pass(
-        &mut self,
-        key: Key<Client>,
-        sequence: u32,
-        data: &[u8],
-        range: std::ops::Range<usize>,
-        run: &mut Run,
-    ) {
-        let Some(active) = self.clients.get_mut(key).and_then(|c| c.active.as_deref_mut()) else { return };
-        // The order counts replies in a run as passed before their bytes are in the outbox, so nothing else may be
-        // appended to the outbox before the run is.
-        if !active.order.is_head(sequence) || !active.order.is_simple_head() {
-            self.finish_run(data, run);
-            return self.reply_to(key, sequence, &data[range]);
-        }
-        active.order.skip_head();
-        if run.client == key && run.end == range.start {
-            run.end = range.end;
-        } else {
-            self.finish_run(data, run);
-            *run = Run { client: key, start: range.start, end: range.end };
-        }
-    }
-
-    /// Copies a run of replies to its client's outbox.
-    #[inline]
-    fn finish_run(&mut self, data: &[u8], run: &mut Run) {
-        let Run { client, start, end } = mem::replace(run, NO_RUN);
-        if start == end {
-            return;
-        }
-        let Some(c) = self.clients.get_mut(client) else { return };
-        let Some(active) = c.active.as_deref_mut() else { return };
-        let overdue = active.backlog() > self.config.client_output_limit;
-        active.out.tail().extend_from_slice(&data[start..end]);
-        if !c.dirty {
-            c.dirty = true;
-            self.dirty_clients.push(client);
-        }
-        if overdue {
-            self.output_limit(client);
+            _ => self.unusual(key, front, frame),
         }
     }
 
@@ -295,8 +230,7 @@ impl Engine {
     }
 
     /// A reply that nobody asked for, or that came before its request was written: whose the next ones are is unknown.
-    fn surplus(&mut self, key: Key<Backend>, data: &[u8], run: &mut Run) {
-        self.finish_run(data, run);
+    fn surplus(&mut self, key: Key<Backend>) {
         self.lose_backend(key, Loss::Protocol("sent a reply that nobody asked for".into()));
     }
 

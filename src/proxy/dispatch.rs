@@ -17,7 +17,7 @@ use crate::config::ReadPrefer;
 use crate::resp::{encode, Args};
 
 /// Unwritten and unanswered bytes of one backend above which parts for it wait with their client.
-const MOST_WINDOW: usize = 64 << 20;
+pub(super) const MOST_WINDOW: usize = 64 << 20;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,14 +235,7 @@ impl Engine {
     fn append(&mut self, key: Key<Backend>, push: impl FnOnce(&mut Backend, Time)) {
         let Some(b) = self.backends.get_mut(key) else { return };
         push(b, self.now);
-        if b.timer == Key::NONE {
-            let look = b.patience.min(SUSPECT_AFTER);
-            b.timer = self.timers.set(self.now.after(look), Alarm::Backend(key));
-        }
-        if !b.dirty {
-            b.dirty = true;
-            self.dirty_backends.push(key);
-        }
+        b.watch(key, &mut self.timers, &mut self.dirty_backends, self.now);
     }
 
     /// The backend that a part should go to now, opened if need be.

@@ -20,7 +20,7 @@ const COMMANDS_PER_TURN: u32 = 512;
 const MOST_IN_FLIGHT: usize = 4096;
 
 /// Bytes of requests in flight at which reading a client stops.
-const MOST_REQUEST_BYTES: usize = 4 << 20;
+pub(super) const MOST_REQUEST_BYTES: usize = 4 << 20;
 
 /// Bytes of replies that a client has not taken at which reading it stops.
 const MOST_BACKLOG: usize = 1 << 20;
@@ -230,8 +230,16 @@ impl Engine {
                 self.make_ready(key);
                 return (at, Intake::Paused);
             }
-            budget -= 1;
             let rest = &data[at..];
+            if parser.is_fresh() {
+                let (len, count) = self.express_requests(key, rest, budget);
+                if count > 0 {
+                    at += len;
+                    budget -= count;
+                    continue;
+                }
+            }
+            budget -= 1;
             let (stranger, mute) =
                 self.clients.get(key).map_or((true, Mute::Never), |c| (!c.authenticated, c.mute));
             let parsed = parser.parse(rest, if stranger { &self.stranger_limits } else { &self.limits });
@@ -468,6 +476,12 @@ impl Engine {
         self.counters.output_limit_closes += 1;
         self.close_client(key);
     }
+}
+
+/// How many more requests a client may have in flight.
+#[inline]
+pub(super) fn room(active: &Active) -> u32 {
+    MOST_IN_FLIGHT.saturating_sub(active.order.len()) as u32
 }
 
 /// Whether so much of a client is under way that it must not be read.

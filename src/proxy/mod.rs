@@ -10,6 +10,7 @@
 //! | `intake` | client bytes -> requests |
 //! | `dispatch` | request -> plan -> parts |
 //! | `deliver` | node bytes -> replies |
+//! | `express` | the short way of plain requests and ordinary replies |
 //! | `redirect` | what an error of a node says; pure |
 //! | `circuit` | whether a node is worth asking |
 //! | `recover`, `loss`, `silence` | redirects and waiting parts; lost backends; nodes that say nothing |
@@ -40,6 +41,7 @@ mod deliver;
 mod dispatch;
 mod engine;
 mod errors;
+mod express;
 mod fan;
 mod foreign;
 mod holdings;

@@ -218,6 +218,12 @@ impl Nodes {
         self.shards.get(usize::from(shard)).map(|s| s.primary)
     }
 
+    /// The shared backend of a kind to the primary of `slot`; [`Key::NONE`] or a stale key where it has none.
+    #[inline]
+    pub fn shared_primary(&self, slot: u16, kind: Kind) -> Option<Key<Backend>> {
+        self.nodes.get(self.primary(slot)?).map(|n| n.shared[kind.index()])
+    }
+
     /// How many slots have a primary.
     pub fn covered(&self) -> usize {
         self.slots.iter().filter(|s| **s != NO_SHARD).count()

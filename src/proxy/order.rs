@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::base::append::append;
+
 /// Number of one request of one client; counts up and wraps.
 pub type Sequence = u32;
 
@@ -10,14 +12,24 @@ pub fn is_before(a: Sequence, b: Sequence) -> bool {
     a != b && b.wrapping_sub(a) <= Sequence::MAX / 2
 }
 
+/// What is known of one request in flight.
 #[derive(Clone, Copy, Debug)]
-enum Place {
-    /// The reply has not come; the request is so many bytes long.
-    Waiting(u32),
-    /// The reply has come before its turn and lies in the stash.
-    Ready { start: u32, len: u32 },
-    /// The reply has not come and will be dropped; the request is so many bytes long.
-    Muted(u32),
+struct Place {
+    /// Where in the stash its reply begins, which has come before its turn; or [`WAITING`] or [`MUTED`].
+    at: u32,
+    /// Bytes of that reply; of the request as long as there is none.
+    len: u32,
+}
+
+/// In [`Place::at`]: the reply has not come.
+const WAITING: u32 = u32::MAX;
+/// In [`Place::at`]: the reply has not come and will be dropped.
+const MUTED: u32 = u32::MAX - 1;
+
+impl Place {
+    fn is_ready(self) -> bool {
+        self.at < MUTED
+    }
 }
 
 /// One place per request in flight, and the replies that came before their turn.
@@ -44,12 +56,9 @@ impl ReplyOrder {
     #[inline]
     pub fn admit(&mut self, bytes: u32) -> Sequence {
         let sequence = self.head.wrapping_add(self.places.len() as u32);
-        if self.muting {
-            self.places.push_back(Place::Muted(bytes));
-            self.muted += 1;
-        } else {
-            self.places.push_back(Place::Waiting(bytes));
-        }
+        let at = if self.muting { MUTED } else { WAITING };
+        self.muted += usize::from(self.muting);
+        self.places.push_back(Place { at, len: bytes });
         self.pending_bytes += bytes as usize;
         sequence
     }
@@ -118,7 +127,7 @@ impl ReplyOrder {
     /// Whether the reply to `sequence` will be dropped.
     pub fn is_muted(&self, sequence: Sequence) -> bool {
         let place = self.places.get(sequence.wrapping_sub(self.head) as usize);
-        self.muted != 0 && matches!(place, Some(Place::Muted(_)))
+        self.muted != 0 && place.is_some_and(|p| p.at == MUTED)
     }
 
     /// Whether `sequence` is the request admitted last.
@@ -126,21 +135,35 @@ impl ReplyOrder {
         sequence.wrapping_sub(self.head).wrapping_add(1) as usize == self.places.len()
     }
 
-    /// Passes the head alone; the caller has made sure that it is a simple one, and appends its reply to the outbox
-    /// before anything else gets there.
+    /// Whether every reply is passed on in its turn and nothing else happens then.
     #[inline]
-    pub fn skip_head(&mut self) {
-        debug_assert!(self.is_simple_head());
-        self.pop();
+    pub fn is_ordinary(&self) -> bool {
+        self.muted == 0 && !self.held
     }
 
-    /// Whether passing the head means appending its reply and no more: it is not dropped, and the reply behind it has
-    /// not come already.
+    /// Passes the head of an ordinary order; the caller appends its reply to the outbox before anything else gets there. True
+    /// when the reply behind it has come already: it is for [`ReplyOrder::pass_ready`] then.
     #[inline]
-    pub fn is_simple_head(&self) -> bool {
-        self.stashed | self.muted == 0
-            || !(matches!(self.places.front(), Some(Place::Muted(_)))
-                || matches!(self.places.get(1), Some(Place::Ready { .. })))
+    pub fn pass_head(&mut self) -> bool {
+        debug_assert!(self.is_ordinary());
+        if let Some(place) = self.places.pop_front() {
+            self.pending_bytes -= place.len as usize;
+            self.head = self.head.wrapping_add(1);
+        }
+        self.stashed != 0 && self.places.front().is_some_and(|p| p.is_ready())
+    }
+
+    /// Keeps the reply `data[start..start + len]` of `sequence`, which is not the head of an ordinary order. A sequence that
+    /// has no place is ignored.
+    #[inline]
+    pub fn keep(&mut self, sequence: Sequence, data: &[u8], start: usize, len: usize) {
+        debug_assert!(self.is_ordinary());
+        let Some(place) = self.places.get_mut(sequence.wrapping_sub(self.head) as usize) else { return };
+        debug_assert!(!place.is_ready(), "a request was answered twice");
+        self.pending_bytes -= place.len as usize;
+        self.stashed += 1;
+        *place = Place { at: self.stash.len() as u32, len: len as u32 };
+        append(&mut self.stash, data, start, len);
     }
 
     /// Takes the reply of `sequence`: to `out` when it is its turn, else to the stash. A sequence that has no place is
@@ -153,7 +176,7 @@ impl ReplyOrder {
     /// is dropped.
     pub fn complete_by(&mut self, sequence: Sequence, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_head(sequence) {
-            if !matches!(self.places.front(), Some(Place::Muted(_))) {
+            if self.places.front().is_none_or(|p| p.at != MUTED) {
                 write(out);
             }
             self.pop();
@@ -165,24 +188,18 @@ impl ReplyOrder {
         }
         let Some(place) = self.places.get_mut(sequence.wrapping_sub(self.head) as usize) else { return };
         let start = self.stash.len();
-        let bytes = match *place {
-            Place::Waiting(bytes) => {
-                write(&mut self.stash);
-                bytes
-            }
-            Place::Muted(bytes) => {
-                self.muted -= 1;
-                bytes
-            }
-            Place::Ready { .. } => {
+        match place.at {
+            WAITING => write(&mut self.stash),
+            MUTED => self.muted -= 1,
+            _ => {
                 debug_assert!(false, "a request was answered twice");
                 return;
             }
-        };
+        }
         self.stashed += 1;
-        self.pending_bytes -= bytes as usize;
+        self.pending_bytes -= place.len as usize;
         // The stash is held below 4 GiB by the client's output limit.
-        *place = Place::Ready { start: start as u32, len: (self.stash.len() - start) as u32 };
+        *place = Place { at: start as u32, len: (self.stash.len() - start) as u32 };
     }
 
     /// Memory held beside the struct itself, in bytes.
@@ -204,23 +221,30 @@ impl ReplyOrder {
     }
 
     fn pop(&mut self) {
-        match self.places.pop_front() {
-            Some(Place::Waiting(bytes)) => self.pending_bytes -= bytes as usize,
-            Some(Place::Muted(bytes)) => {
-                self.pending_bytes -= bytes as usize;
-                self.muted -= 1;
-            }
-            Some(Place::Ready { .. }) => self.stashed -= 1,
-            None => {}
+        let Some(place) = self.places.pop_front() else { return };
+        if place.is_ready() {
+            self.stashed -= 1;
+        } else {
+            self.muted -= usize::from(place.at == MUTED);
+            self.pending_bytes -= place.len as usize;
         }
         self.head = self.head.wrapping_add(1);
     }
 
-    fn pass_ready(&mut self, out: &mut Vec<u8>) {
-        while let Some(&Place::Ready { start, len }) = self.places.front() {
-            out.extend_from_slice(&self.stash[start as usize..start as usize + len as usize]);
-            self.pop();
+    /// Passes on the replies at the head that have come already. Those that lie behind one another are copied at once.
+    pub fn pass_ready(&mut self, out: &mut Vec<u8>) {
+        let (mut start, mut end) = (0, 0);
+        while let Some(place) = self.places.front().copied().filter(|p| p.is_ready()) {
+            if place.at as usize != end {
+                append(out, &self.stash, start, end - start);
+                start = place.at as usize;
+            }
+            end = place.at as usize + place.len as usize;
+            self.places.pop_front();
+            self.stashed -= 1;
+            self.head = self.head.wrapping_add(1);
         }
+        append(out, &self.stash, start, end - start);
         if self.stashed == 0 {
             self.stash.clear();
         }
@@ -239,7 +263,6 @@ mod tests {
         order.complete(c, b"c", &mut out);
         order.complete(b, b"b", &mut out);
         assert!(out.is_empty());
-        assert!(!order.is_simple_head());
         order.complete(a, b"a", &mut out);
         assert_eq!(out, b"abc");
         assert!(order.is_empty());
@@ -254,10 +277,8 @@ mod tests {
         let (b, c) = (order.admit(10), order.admit(10));
         order.set_muting(false);
         let d = order.admit(10);
-        assert!(order.is_simple_head());
         order.complete(c, b"c", &mut out);
         order.complete(a, b"a", &mut out);
-        assert!(!order.is_simple_head(), "its reply must not be passed on");
         order.complete(d, b"d", &mut out);
         assert_eq!(out, b"a");
         order.complete(b, b"b", &mut out);

@@ -59,7 +59,7 @@ impl Limits {
     }
 
     /// The longest frame that spans can describe and `max_request` allows, bytes.
-    pub(super) fn longest_frame(&self) -> usize {
+    pub fn longest_frame(&self) -> usize {
         let addressable = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
         self.max_request.min(addressable)
     }

@@ -1,6 +1,7 @@
 //! Ring 1: bytes to frames and back, RESP2 and RESP3. Knows no command, no slot, no socket.
 
 mod args;
+mod brief;
 mod children;
 pub mod encode;
 mod error;
@@ -15,10 +16,12 @@ mod request;
 mod value;
 
 pub use args::{Args, Span};
+pub use brief::{brief, Brief, LONGEST_BRIEF};
 pub use children::{children, Children};
 pub use error::{ReplyError, RequestError};
 pub use limits::Limits;
 pub use peek::{frame_len, integer};
+pub use quick::quick_frame;
 pub use reply::{error_text, is_error, is_push, ReplyFramer, Scan};
 pub use request::{Parsed, RequestParser, RequestRest};
 pub use value::Value;

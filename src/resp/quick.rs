@@ -8,7 +8,7 @@ pub(super) const QUICK_LINE: usize = 24;
 
 /// The end of the frame at the start of `bytes`, when it is a quick value or a short array of them.
 #[inline(always)]
-pub(super) fn quick_frame(bytes: &[u8]) -> Option<usize> {
+pub fn quick_frame(bytes: &[u8]) -> Option<usize> {
     match bytes.first() {
         Some(b'*') => quick_array(bytes),
         _ => quick(bytes),
@@ -41,6 +41,7 @@ fn quick(bytes: &[u8]) -> Option<usize> {
         [b':', ..] => quick_integer(bytes),
         [b'$', ..] => quick_bulk(bytes),
         [b'+', ..] => quick_simple(bytes),
+        [b'_', b'\r', b'\n', ..] => Some(3),
         _ => None,
     }
 }

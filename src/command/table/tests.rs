@@ -55,6 +55,30 @@ fn does_not_find_prefixes_extensions_and_repetitions() {
 }
 
 #[test]
+fn plain_commands_are_found_by_their_packed_name() {
+    for command in commands().iter().filter(|c| c.name.len() <= 8) {
+        let name = command.name.as_bytes();
+        let packed = pack_short(name).unwrap();
+        let argc = usize::from(command.arity.unsigned_abs());
+        let first_place = INDEX[place((packed | CASE, 0), name.len())] == command.id;
+        let found = lookup_plain(packed, name.len(), argc).map(|c| c.id);
+        assert_eq!(found, (command.plain && first_place).then_some(command.id), "{}", command.name);
+        let upper = pack_short(&name.to_ascii_uppercase()).unwrap();
+        assert_eq!(lookup_plain(upper, name.len(), argc).map(|c| c.id), found);
+        assert!(lookup_plain(packed, name.len(), argc - 1).is_none());
+        for bit in 0..64 {
+            let changed = packed ^ 1 << bit;
+            let other = &changed.to_le_bytes()[8 - name.len()..];
+            let hit = lookup_plain(changed, name.len(), argc);
+            assert!(hit.is_none_or(|c| same(search(other), Some(c))), "{}", other.escape_ascii());
+        }
+    }
+    let is_plain = |name: &str| lookup(name.as_bytes()).unwrap().plain;
+    assert!(["get", "set", "incr", "hset", "lpush", "zadd", "expire"].into_iter().all(is_plain));
+    assert!(!["mget", "del", "eval", "blpop", "object", "rename", "ping"].into_iter().any(is_plain));
+}
+
+#[test]
 fn hot_commands_sit_in_their_first_place() {
     for name in ["get", "set", "mget", "mset", "incr", "del", "exists", "expire", "hget", "hset"] {
         let packed = pack(name.as_bytes()).unwrap();

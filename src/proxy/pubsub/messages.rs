@@ -46,7 +46,7 @@ impl Engine {
                     if resp::is_push(frame[0]) {
                         self.pushed(key, frame);
                     } else {
-                        self.lone_frame(key, frame);
+                        self.frame(key, frame);
                     }
                 }
                 Ok(Scan::More(n)) => {

@@ -259,7 +259,7 @@ impl Engine {
                     at += frame.len();
                     match early && !resp::is_push(frame[0]) {
                         true => self.answered_early(user, frame),
-                        false => self.lone_frame(key, frame),
+                        false => self.frame(key, frame),
                     }
                 }
                 Ok(Scan::More(n)) => {

@@ -1,0 +1,88 @@
+//! From the bytes of a node straight to the outboxes of clients. Replies that follow one another and are for one client are
+//! taken together, and those that lie behind one another in its order are copied at once.
+
+use super::super::backend::Backend;
+use super::super::client::{Active, Client};
+use super::super::engine::Engine;
+use super::super::part::Owner;
+use super::super::tally::Tally;
+use crate::base::append::append;
+use crate::base::arena::Key;
+use crate::base::time::Time;
+use crate::resp;
+
+impl Engine {
+    /// Passes on the replies from `at` on, up to the first one that is not for this way. Returns where that begins.
+    pub(in crate::proxy) fn express_replies(
+        &mut self,
+        key: Key<Backend>,
+        data: &[u8],
+        mut at: usize,
+    ) -> usize {
+        loop {
+            let Some(b) = self.backends.get_mut(key).filter(|b| b.scanned == 0 && b.framer.is_fresh()) else {
+                return at;
+            };
+            let Some(Owner::Client(client, _)) = b.fifo.front().map(|f| f.part.owner) else { return at };
+            let Some(c) = self.clients.get_mut(client) else { return at };
+            let Some(active) = c.active.as_deref_mut().filter(|a| a.order.is_ordinary()) else { return at };
+            let overdue = active.backlog() > self.config.client_output_limit;
+            let (end, moved) = hand_over(b, client, active, data, at, &mut self.tally, self.now);
+            if end == at {
+                return at;
+            }
+            at = end;
+            if moved && !c.dirty {
+                c.dirty = true;
+                self.dirty_clients.push(client);
+            }
+            if overdue {
+                self.output_limit(client);
+            }
+        }
+    }
+}
+
+/// Takes the replies to one client from `at` on. Returns where they end, and whether its order went on.
+#[inline(always)]
+fn hand_over(
+    b: &mut Backend,
+    client: Key<Client>,
+    active: &mut Active,
+    data: &[u8],
+    mut at: usize,
+    tally: &mut Tally,
+    now: Time,
+) -> (usize, bool) {
+    let Active { order, out, .. } = active;
+    let (out, before) = (out.tail(), order.len());
+    // Replies that were passed and are not copied yet.
+    let (mut start, mut end) = (at, at);
+    while let Some(front) = b.fifo.front() {
+        let (len, part) = (front.len, &front.part);
+        let Owner::Client(key, sequence) = part.owner else { break };
+        if key != client || part.attempts != 0 || !b.window.front_written(len as usize) {
+            break;
+        }
+        let Some(next) = resp::quick_frame(&data[at..]).map(|n| at + n) else { break };
+        tally.answered(part, now);
+        b.answered(len);
+        if !order.is_head(sequence) {
+            order.keep(sequence, data, at, next - at);
+        } else {
+            if end != at {
+                append(out, data, start, end - start);
+                start = at;
+            }
+            end = next;
+            if order.pass_head() {
+                append(out, data, start, end - start);
+                (start, end) = (next, next);
+                order.pass_ready(out);
+            }
+        }
+        at = next;
+    }
+    append(out, data, start, end - start);
+    (at, order.len() != before)
+}
