@@ -169,7 +169,7 @@ fn the_client_that_holds_most_is_closed_when_all_hold_too_much() {
     let (most, less, other) = (rig.client(), rig.client(), rig.client());
     let value = bulk(&vec![b'v'; 200_000]);
     for (c, replies) in [(&most, 4), (&less, 2)] {
-        c.takes(Some(0)).sends(&cmd(&["GET", "b"]).repeat(replies));
+        c.takes(Some(0)).sends(cmd(&["GET", "b"]).repeat(replies));
         for _ in 0..replies {
             rig.node(A).expects(&["GET", "b"]);
         }
@@ -178,11 +178,11 @@ fn the_client_that_holds_most_is_closed_when_all_hold_too_much() {
     rig.advance_ms(200);
     other.sends_cmd(&["PING"]).receives(b"+PONG\r\n");
     most.is_open();
-    less.is_open().sends(&cmd(&["GET", "b"]));
-    rig.node(A).expects(&["GET", "b"]).replies(&bulk(&vec![b'v'; 100_000]));
+    less.is_open().sends(cmd(&["GET", "b"]));
+    rig.node(A).expects(&["GET", "b"]).replies(bulk(&vec![b'v'; 100_000]));
     // Half of a transaction, and of a request whose rest does not come.
     other.sends_cmd(&["MULTI"]).receives(b"+OK\r\n");
-    other.sends(&cmd(&[&b"SET"[..], b"b", &vec![b'x'; 200_000]])).receives(b"+QUEUED\r\n");
+    other.sends(cmd(&[&b"SET"[..], b"b", &vec![b'x'; 200_000]])).receives(b"+QUEUED\r\n");
     let unfinished = rig.client();
     unfinished.sends(&cmd(&[&b"SET"[..], b"b", &vec![b'x'; 200_000]])[..190_000]);
     rig.advance_ms(200);
