@@ -1,9 +1,10 @@
 //! Whether a topology that a node tells may replace the present one. Hands out verdicts; asks nobody.
 //!
 //! A node that was cut off from the majority keeps answering, with the topology of yesterday. Its answer is *doubted*
-//! when it says `cluster_state:fail`, has an older epoch, or covers far fewer slots. Doubt must not last for ever,
-//! since a cluster may really shrink or be reset: a doubted answer is believed when more than half of the present
-//! nodes give it, or when nobody has confirmed the present topology for a while.
+//! when it says `cluster_state:fail`, has an older epoch, or covers fewer slots: in the middle of a failover all other nodes
+//! may have heard that the old primary is none any more, and not yet of the new one. Doubt must not last for ever, since a
+//! cluster may really shrink or be reset: a doubted answer is believed when it was first given a second ago and more than
+//! half of the present nodes give it, or when nobody has confirmed the present topology for a while.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 use super::{ClusterInfo, SlotMap};
 use crate::base::time::Time;
+
+/// So long after it was told for the first time a doubted topology may be believed. News of a failover is everywhere by then.
+const STANDING: Duration = Duration::from_secs(1);
 
 /// What one node answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub enum Doubt {
         /// What the node says.
         told: u64,
     },
-    /// More than a tenth of the covered slots would be gone.
+    /// Covered slots would be gone.
     FewerSlots {
         /// Slots covered by the present topology.
         covered: usize,
@@ -81,7 +85,7 @@ pub fn accept(present: &SlotMap, seen: u64, report: &Report) -> Result<(), Doubt
         }
     }
     let told = report.map.covered();
-    if told * 10 < covered * 9 {
+    if told < covered {
         return Err(Doubt::FewerSlots { covered, told });
     }
     Ok(())
@@ -100,6 +104,8 @@ pub struct Judge {
 #[derive(Debug)]
 struct Rival {
     map: SlotMap,
+    /// When it was told first.
+    since: Time,
     told_by: Vec<SocketAddr>,
 }
 
@@ -141,27 +147,28 @@ impl Judge {
 
     /// Counts the doubted answer; true when it has to be believed all the same.
     fn overrule(&mut self, now: Time, present: &SlotMap, report: &Report) -> bool {
-        let told_by = self.tellers_of(report);
-        let voters = present.nodes.iter().filter(|n| told_by.contains(&n.addr)).count();
-        voters * 2 > present.nodes.len() || now.since(self.confirmed) > self.patience
+        let rival = self.rival(now, report);
+        let voters = present.nodes.iter().filter(|n| rival.told_by.contains(&n.addr)).count();
+        let stands = voters * 2 > present.nodes.len() && now.since(rival.since) >= STANDING;
+        stands || now.since(self.confirmed) > self.patience
     }
 
-    fn tellers_of(&mut self, report: &Report) -> &[SocketAddr] {
+    fn rival(&mut self, now: Time, report: &Report) -> &Rival {
         let mut rival = match self.rival.take() {
             Some(rival) if rival.map.same_topology(&report.map) => rival,
-            _ => Rival { map: report.map.clone(), told_by: Vec::new() },
+            _ => Rival { map: report.map.clone(), since: now, told_by: Vec::new() },
         };
         if !rival.told_by.contains(&report.from) {
             rival.told_by.push(report.from);
         }
-        &self.rival.insert(rival).told_by
+        self.rival.insert(rival)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{NodeInfo, ShardInfo, SLOTS};
+    use crate::cluster::{NodeInfo, ShardInfo, NO_SHARD, SLOTS};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -237,8 +244,22 @@ mod tests {
         let old = map(&[1, 2, 3], SLOTS);
         let doubt = Doubt::FewerSlots { covered: SLOTS, told: 5461 };
         assert_eq!(accept(&old, 0, &report(9, map(&[9], 5461), true, 0)), Err(doubt));
-        // A tenth may go: DELSLOTS of a few slots is ordinary work.
-        assert_eq!(accept(&old, 0, &report(9, map(&[9], 15_000), true, 0)), Ok(()));
+    }
+
+    /// All others have heard that a primary is a replica now, and not yet who has its slots.
+    #[test]
+    fn nobody_owned_the_slots_of_a_shard_in_the_middle_of_its_failover() {
+        let old = map(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], SLOTS);
+        let mut gap = old.clone();
+        gap.slots.iter_mut().filter(|s| **s == 3).for_each(|s| *s = NO_SHARD);
+        let mut judge = Judge::new(PATIENCE, at(0));
+        assert_eq!(judge.judge(at(1), &old, &report(1, old.clone(), true, 3)), Verdict::Same);
+        for from in [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12] {
+            let verdict = judge.judge(at(1), &old, &report(from, gap.clone(), true, 3));
+            assert!(matches!(verdict, Verdict::Doubtful(Doubt::FewerSlots { .. })), "{from}: {verdict:?}");
+        }
+        // It lasts, as after DELSLOTS.
+        assert_eq!(judge.judge(at(2), &old, &report(1, gap, true, 3)), Verdict::Accept);
     }
 
     #[test]
@@ -250,7 +271,7 @@ mod tests {
         // The same node twice is one vote, and a stranger has none.
         assert!(matches!(judge.judge(at(1), &old, &told(1)), Verdict::Doubtful(_)));
         assert!(matches!(judge.judge(at(1), &old, &told(77)), Verdict::Doubtful(_)));
-        assert_eq!(judge.judge(at(1), &old, &told(2)), Verdict::Accept);
+        assert_eq!(judge.judge(at(2), &old, &told(2)), Verdict::Accept);
     }
 
     #[test]
