@@ -3,7 +3,7 @@
 //! A node that was cut off from the majority keeps answering, with the topology of yesterday. Its answer is *doubted*
 //! when it says `cluster_state:fail`, has an older epoch, or covers fewer slots: in the middle of a failover all other nodes
 //! may have heard that the old primary is none any more, and not yet of the new one. Doubt must not last for ever, since a
-//! cluster may really shrink or be reset: a doubted answer is believed when it was first given a second ago and more than
+//! cluster may really shrink or be reset: a doubted answer is believed when it was first given some seconds ago and more than
 //! half of the present nodes give it, or when nobody has confirmed the present topology for a while.
 
 use std::fmt;
@@ -13,8 +13,9 @@ use std::time::Duration;
 use super::{ClusterInfo, SlotMap};
 use crate::base::time::Time;
 
-/// So long after it was told for the first time a doubted topology may be believed. News of a failover is everywhere by then.
-const STANDING: Duration = Duration::from_secs(1);
+/// So long after it was told for the first time a doubted topology may be believed. Nodes tell each other every second, so
+/// news of a failover is everywhere by then.
+const STANDING: Duration = Duration::from_secs(3);
 
 /// What one node answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,7 +260,7 @@ mod tests {
             assert!(matches!(verdict, Verdict::Doubtful(Doubt::FewerSlots { .. })), "{from}: {verdict:?}");
         }
         // It lasts, as after DELSLOTS.
-        assert_eq!(judge.judge(at(2), &old, &report(1, gap, true, 3)), Verdict::Accept);
+        assert_eq!(judge.judge(at(4), &old, &report(1, gap, true, 3)), Verdict::Accept);
     }
 
     #[test]
@@ -271,7 +272,7 @@ mod tests {
         // The same node twice is one vote, and a stranger has none.
         assert!(matches!(judge.judge(at(1), &old, &told(1)), Verdict::Doubtful(_)));
         assert!(matches!(judge.judge(at(1), &old, &told(77)), Verdict::Doubtful(_)));
-        assert_eq!(judge.judge(at(2), &old, &told(2)), Verdict::Accept);
+        assert_eq!(judge.judge(at(4), &old, &told(2)), Verdict::Accept);
     }
 
     #[test]
