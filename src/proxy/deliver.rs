@@ -110,6 +110,9 @@ impl Engine {
         if large {
             at += self.begin_reply(key, &data[at..]);
         }
+        if self.streams.swamped {
+            self.hold_for_swamped(key);
+        }
         self.replies_seen(key);
         at
     }

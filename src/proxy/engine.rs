@@ -22,7 +22,7 @@ use super::pause::Pause;
 use super::pubsub::{Audience, Hub};
 use super::refusals::Refusals;
 use super::scripts::Scripts;
-use super::stream::Streams;
+use super::stream::{Sizes, Streams};
 use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
@@ -181,7 +181,7 @@ impl Engine {
         if around.worker == 0 && !unknown.is_empty() {
             log::warn!("-refuse-commands: no such commands are known here: {}", unknown.join(", "));
         }
-        Engine {
+        let mut engine = Engine {
             now,
             clients: Arena::default(),
             backends: Arena::default(),
@@ -224,7 +224,9 @@ impl Engine {
             draining: false,
             config,
             around,
-        }
+        };
+        engine.set_sizes(Sizes::default());
+        engine
     }
 
     /// Subscribers are counted here from now on, together with those of other engines; call it before anything has come.

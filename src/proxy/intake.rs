@@ -451,7 +451,9 @@ impl Engine {
     ) {
         let Some(c) = self.clients.get_mut(key) else { return };
         let Some(active) = c.active.as_deref_mut() else { return };
-        let overdue = active.backlog() > self.config.client_output_limit;
+        let waiting = active.backlog();
+        let overdue = waiting > self.config.client_output_limit;
+        self.streams.swamped |= waiting > self.streams.sizes.swamp;
         active.order.complete_by(sequence, active.out.tail(), write);
         if !c.dirty {
             c.dirty = true;

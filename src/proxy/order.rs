@@ -12,6 +12,9 @@ pub fn is_before(a: Sequence, b: Sequence) -> bool {
     a != b && b.wrapping_sub(a) <= Sequence::MAX / 2
 }
 
+/// Size up to which the stash keeps what has been passed on, as long as there is something else in it.
+const COMPACT_BYTES: usize = 64 * 1024;
+
 /// What is known of one request in flight.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -39,6 +42,8 @@ pub struct ReplyOrder {
     /// Sequence of the first place.
     head: Sequence,
     stash: Vec<u8>,
+    /// Bytes of the stash that have not been passed on.
+    stash_live: usize,
     /// Places that are ready.
     stashed: usize,
     /// Places that are muted.
@@ -115,7 +120,7 @@ impl ReplyOrder {
 
     /// Bytes of replies that wait for their turn.
     pub fn stash_len(&self) -> usize {
-        self.stash.len()
+        self.stash_live
     }
 
     /// Whether `sequence` is the request whose reply is next.
@@ -162,6 +167,7 @@ impl ReplyOrder {
         debug_assert!(!place.is_ready(), "a request was answered twice");
         self.pending_bytes -= place.len as usize;
         self.stashed += 1;
+        self.stash_live += len;
         *place = Place { at: self.stash.len() as u32, len: len as u32 };
         append(&mut self.stash, data, start, len);
     }
@@ -196,10 +202,12 @@ impl ReplyOrder {
                 return;
             }
         }
+        let len = self.stash.len() - start;
         self.stashed += 1;
+        self.stash_live += len;
         self.pending_bytes -= place.len as usize;
         // The stash is held below 4 GiB by the client's output limit.
-        *place = Place { at: start as u32, len: (self.stash.len() - start) as u32 };
+        *place = Place { at: start as u32, len: len as u32 };
     }
 
     /// Memory held beside the struct itself, in bytes.
@@ -211,6 +219,7 @@ impl ReplyOrder {
     pub fn reset(&mut self) -> usize {
         self.places.clear();
         self.stash.clear();
+        self.stash_live = 0;
         self.stashed = 0;
         self.muted = 0;
         self.muting = false;
@@ -224,6 +233,7 @@ impl ReplyOrder {
         let Some(place) = self.places.pop_front() else { return };
         if place.is_ready() {
             self.stashed -= 1;
+            self.stash_live -= place.len as usize;
         } else {
             self.muted -= usize::from(place.at == MUTED);
             self.pending_bytes -= place.len as usize;
@@ -242,11 +252,27 @@ impl ReplyOrder {
             end = place.at as usize + place.len as usize;
             self.places.pop_front();
             self.stashed -= 1;
+            self.stash_live -= place.len as usize;
             self.head = self.head.wrapping_add(1);
         }
         append(out, &self.stash, start, end - start);
         if self.stashed == 0 {
             self.stash.clear();
+        } else if self.stash.len() > COMPACT_BYTES && self.stash_live < self.stash.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Drops what has been passed on: where replies keep coming the stash may never be empty.
+    #[cold]
+    fn compact(&mut self) {
+        let old = std::mem::replace(&mut self.stash, Vec::with_capacity(self.stash_live));
+        for place in &mut self.places {
+            if place.is_ready() {
+                let at = self.stash.len() as u32;
+                self.stash.extend_from_slice(&old[place.at as usize..place.at as usize + place.len as usize]);
+                place.at = at;
+            }
         }
     }
 }
@@ -255,6 +281,24 @@ impl ReplyOrder {
 mod tests {
     use super::*;
     use crate::base::random::Random;
+
+    #[test]
+    fn a_stash_that_is_never_empty_does_not_grow() {
+        let (mut order, mut out) = (ReplyOrder::default(), Vec::new());
+        let reply = |sequence: Sequence| format!("{sequence:>1000}");
+        let admit = |order: &mut ReplyOrder| (order.admit(1), order.admit(1));
+        admit(&mut order);
+        order.complete(1, reply(1).as_bytes(), &mut out);
+        for n in (0..20_000).step_by(2) {
+            admit(&mut order);
+            order.complete(n + 3, reply(n + 3).as_bytes(), &mut out);
+            order.complete(n, reply(n).as_bytes(), &mut out);
+            assert_eq!(out, [reply(n), reply(n + 1)].concat().as_bytes());
+            assert_eq!((out.len(), order.stash_len()), (2000, 1000));
+            out.clear();
+        }
+        assert!(order.memory() < 4 * COMPACT_BYTES, "{}", order.memory());
+    }
 
     #[test]
     fn replies_leave_in_the_order_of_requests() {

@@ -139,12 +139,13 @@ fn a_slow_reader_is_not_read_above_the_soft_limit_and_misses_nothing() {
     assert!(slow.takes_received() == value.repeat(10));
 }
 
+/// A write behind its requests has been sent already: it cannot go elsewhere, so the node is read.
 #[test]
 fn a_client_that_reads_nothing_is_closed_at_the_output_limit_and_nobody_else_notices() {
     let rig = Rig::three_with(|c| c.client_output_limit = 100_000);
     let (slow, other) = (rig.client(), rig.client());
     slow.takes(Some(0)).sends(cmd(&["GET", "b"]).repeat(20));
-    other.sends_cmd(&["GET", "hello"]);
+    other.sends_cmd(&["INCR", "hello"]);
     slow.sends_cmd(&["GET", "b"]);
     let value = bulk(&vec![b'v'; 10_000]);
     let a = rig.node(A);
@@ -157,8 +158,8 @@ fn a_client_that_reads_nothing_is_closed_at_the_output_limit_and_nobody_else_not
         a.replies(&value);
     }
     slow.is_closed();
-    a.replies(b"$1\r\n1\r\n").replies(&value);
-    other.receives(b"$1\r\n1\r\n");
+    a.replies(b":1\r\n").replies(&value);
+    other.receives(b":1\r\n");
     assert_eq!(rig.counters().output_limit_closes, 1);
 }
 
@@ -193,6 +194,48 @@ fn the_client_that_holds_most_is_closed_when_all_hold_too_much() {
     unfinished.is_open();
     assert_eq!(rig.counters().memory_limit_closes, 1);
     rig.leave_unfinished();
+}
+
+#[test]
+fn a_client_that_pipelines_more_than_its_output_limit_and_reads_late_gets_everything() {
+    let rig = Rig::three_with(|c| c.client_output_limit = 100_000);
+    let (late, other) = (rig.client(), rig.client());
+    late.takes(Some(0)).sends(cmd(&["GET", "b"]).repeat(50));
+    other.sends_cmd(&["GET", "b"]);
+    let value = bulk(&vec![b'v'; 10_000]);
+    let a = rig.node(A);
+    assert_eq!(a.takes_commands().len(), 51);
+    (0..2).for_each(|_| {
+        a.replies(&value);
+    });
+    let a = a.behind(1);
+    (0..48).for_each(|_| {
+        a.replies(&value);
+    });
+    assert!(a.unread_len() > 400_000, "read without regard to its client");
+    // What others have asked behind it is asked again elsewhere.
+    rig.node(A).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    other.receives(b"$1\r\n1\r\n");
+    late.is_open().takes(None).receives(value.repeat(50));
+    a.replies(&value);
+    assert_eq!((rig.counters().output_limit_closes, rig.open(A)), (0, 2));
+    late.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    late.receives(b"$-1\r\n");
+}
+
+#[test]
+fn replies_before_their_turn_wait_at_their_node_and_one_that_is_due_is_never_held_up() {
+    let rig = Rig::three_with(|c| c.client_output_limit = 100_000);
+    let c = rig.client();
+    c.sends([cmd(&["GET", "b"]), cmd(&["GET", "c"]).repeat(50), cmd(&["GET", "b"])].concat());
+    let value = bulk(&vec![b'v'; 10_000]);
+    assert_eq!(rig.node(B).takes_commands().len(), 50);
+    rig.node(B).replies_in_pieces(&value.repeat(50), 10_000);
+    assert!(rig.node(B).unread_len() > 400_000, "read although nothing of it can be passed on");
+    rig.node(A).expects(&["GET", "b"]).expects(&["GET", "b"]).replies(&value).replies(b"$-1\r\n");
+    c.receives([value.repeat(51), b"$-1\r\n".to_vec()].concat());
+    assert_eq!(rig.counters().output_limit_closes, 0);
 }
 
 /// One reply may be larger than the limit: a client that takes it is served.

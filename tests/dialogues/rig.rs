@@ -79,7 +79,12 @@ impl Rig {
     /// As [`Rig::streaming`] with another configuration.
     pub fn streaming_with(change: impl FnOnce(&mut Config)) -> Rig {
         let rig = Rig::three_with(change);
-        rig.world.borrow_mut().engine.set_sizes(Sizes { begin: 100, large: 1000, pace: 500 });
+        rig.world.borrow_mut().engine.set_sizes(Sizes {
+            begin: 100,
+            large: 1000,
+            pace: 500,
+            ..Sizes::default()
+        });
         rig
     }
 

@@ -26,7 +26,9 @@ impl Engine {
             let Some(Owner::Client(client, _)) = b.fifo.front().map(|f| f.part.owner) else { return at };
             let Some(c) = self.clients.get_mut(client) else { return at };
             let Some(active) = c.active.as_deref_mut().filter(|a| a.order.is_ordinary()) else { return at };
-            let overdue = active.backlog() > self.config.client_output_limit;
+            let waiting = active.backlog();
+            let overdue = waiting > self.config.client_output_limit;
+            self.streams.swamped |= waiting > self.streams.sizes.swamp;
             let (end, moved) = hand_over(b, client, active, data, at, &mut self.tally, self.now);
             if end == at {
                 return at;

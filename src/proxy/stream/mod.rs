@@ -23,6 +23,9 @@ use super::nodes::Node;
 /// How long a client may take nothing of a large reply, or send nothing of a large request, that its node waits for.
 const MOST_STALL: Duration = Duration::from_secs(60);
 
+/// Replies that wait for a client hold up the backends that bring more from this part of its output limit on.
+const SWAMPED_PART: usize = 8;
+
 /// From which sizes on bytes are passed on as they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -33,6 +36,9 @@ pub struct Sizes {
     pub large: usize,
     /// Bytes on their way to a client, or to a node, above which no more are read for it.
     pub pace: usize,
+    /// Bytes of replies waiting for a client above which no more are read for it, unless it is an unfinished one. No more
+    /// than a part of the client's output limit.
+    pub swamp: usize,
 }
 
 impl Sizes {
@@ -45,7 +51,7 @@ impl Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Sizes { begin: 256 << 10, large: 1 << 20, pace: 256 << 10 }
+        Sizes { begin: 256 << 10, large: 1 << 20, pace: 256 << 10, swamp: usize::MAX }
     }
 }
 
@@ -72,13 +78,16 @@ pub(super) struct Streams {
     pub detached: usize,
     /// Large requests under way.
     pub uploads: usize,
+    /// Much waited for some client when it got its last reply.
+    pub swamped: bool,
     /// The node that answered a part of a request last.
     pub answered_by: Key<Node>,
 }
 
 impl Engine {
-    /// From which sizes on requests and replies are passed on as they come; for tests, before anything has come.
+    /// From which sizes on requests and replies are passed on as they come; to be set before anything has come.
     pub fn set_sizes(&mut self, sizes: Sizes) {
-        self.streams.sizes = sizes;
+        let swamp = sizes.swamp.min(self.config.client_output_limit / SWAMPED_PART);
+        self.streams.sizes = Sizes { swamp, ..sizes };
     }
 }

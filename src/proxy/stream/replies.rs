@@ -127,9 +127,51 @@ impl Engine {
     pub(in crate::proxy) fn release_sources(&mut self, client: Key<Client>) {
         let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) else { return };
         if active.out.unwritten().len() <= self.streams.sizes.pace / 2 {
-            let mut sources = mem::take(&mut active.sources);
-            self.let_go_on(&mut sources);
+            let sources = mem::take(&mut active.sources);
+            let (held, mut free): (Vec<_>, Vec<_>) =
+                sources.into_iter().partition(|k| self.is_swamped(client, *k));
+            if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
+                active.sources = held;
+            }
+            self.let_go_on(&mut free);
         }
+    }
+
+    /// After replies of a backend to somebody for whom much waits: if the next one is for such a client, too, the backend
+    /// is read on when the client has taken what it has. Many replies of ordinary size are as large as a large one.
+    #[cold]
+    pub(in crate::proxy) fn hold_for_swamped(&mut self, key: Key<Backend>) {
+        self.streams.swamped = false;
+        let Some(b) = self.backends.get(key).filter(|b| b.flow == Flow::Replies && !b.held) else { return };
+        let Some(client) = b.fifo.front().and_then(|f| self.client_of(&f.part)) else { return };
+        if !self.is_swamped(client, key) {
+            return;
+        }
+        self.detach(key);
+        let waiting = self.clients.get(client).and_then(|c| c.active.as_deref()).map_or(0, |a| a.backlog());
+        if let Some(b) = self.backends.get_mut(key) {
+            b.crowded = true;
+        }
+        if self.may_hold(key, client, waiting) {
+            self.hold_source(key, client);
+        }
+    }
+
+    /// Whether more waits for a client than should before a backend brings it another reply: of what it can take now if that
+    /// reply is its next one, else of what comes before its turn as well.
+    fn is_swamped(&self, client: Key<Client>, key: Key<Backend>) -> bool {
+        let Some(front) = self.backends.get(key).and_then(|b| b.fifo.front()).map(|f| f.part) else {
+            return false;
+        };
+        let Some(active) = self.clients.get(client).and_then(|c| c.active.as_deref()) else { return false };
+        if self.client_of(&front) != Some(client) || active.order.is_held() {
+            return false;
+        }
+        let waiting = match active.order.is_head(self.sequence_of(&front)) {
+            true => active.out.unwritten().len(),
+            false => active.backlog(),
+        };
+        waiting > self.streams.sizes.swamp
     }
 
     /// Whether a backend's remaining bytes shall not be handed in before it is among [`Engine::take_held_backends`].
