@@ -179,7 +179,9 @@ pub const KEYED: &[Pattern] = &[
     (1, "RENAME $k $k", Bytes),
     (1, "RENAMENX $k $k", Bytes),
     (2, "COPY $k $k [|REPLACE|DB~0|x]", Bytes),
-    (1, "SORT $l [|ALPHA|ALPHA~DESC~LIMIT~1~2|BY~nosort|LIMIT~1|x]", Bytes),
+    (1, "SORT $l [|ALPHA|ALPHA~DESC~LIMIT~1~2|LIMIT~1|x]", Bytes),
+    // In the order of what may be a set.
+    (1, "SORT $l BY nosort", Set),
     (1, "SORT $k ALPHA [|STORE~$l]", Bytes),
     (1, "SORT_RO $z [|ALPHA|STORE~x]", Bytes),
     (2, "OBJECT [ENCODING|FREQ|NOSUCH] $k", Bytes),
