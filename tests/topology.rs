@@ -174,7 +174,7 @@ fn the_first_map_is_published_and_shown() {
     node.tell(answer(&[node.addr], 5));
     let proxy = Proxy::start(&[node.addr.to_string()], NEVER, "");
     let map = proxy.map();
-    assert_eq!((map.covered(), map.epoch, map.server_version.as_str()), (SLOTS, 5, "7.0.15"));
+    assert_eq!((map.covered(), map.epoch, map.software.version()), (SLOTS, 5, "7.0.15"));
     proxy.until(|s| s.refreshes == 1);
     let status = proxy.topology.status();
     assert_eq!((status.nodes, status.primaries, status.covered_slots, status.epoch), (1, 1, SLOTS, 5));

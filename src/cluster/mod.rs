@@ -8,12 +8,14 @@ mod raw;
 mod redirect;
 mod slot_map;
 mod slots_reply;
+mod software;
 
 pub use changes::Changes;
 pub use judge::{accept, Doubt, Judge, Report, Verdict};
-pub use node_info::{server_version, ClusterInfo};
+pub use node_info::ClusterInfo;
 pub use policy::{Policy, Urgency};
 pub use raw::{RawNode, RawRange, RawTopology};
 pub use redirect::{parse_redirect, Redirect, RedirectKind};
 pub use slot_map::{NodeInfo, ShardInfo, SlotMap, NO_SHARD, SLOTS};
 pub use slots_reply::{parse_slots, TopologyError};
+pub use software::Software;

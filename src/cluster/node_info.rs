@@ -1,4 +1,4 @@
-//! The texts of `CLUSTER INFO` and `INFO server`, as far as topology needs them.
+//! The text of `CLUSTER INFO`, as far as topology needs it.
 
 /// What `CLUSTER INFO` says of the node's own standing in the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,13 +24,8 @@ impl ClusterInfo {
     }
 }
 
-/// `redis_version` out of an `INFO server` text. Valkey gives it too, as the Redis version it is compatible with.
-pub fn server_version(text: &[u8]) -> Option<&str> {
-    field(text, "redis_version").filter(|v| !v.is_empty() && v.len() <= 64)
-}
-
 /// The value of the line `name:value`.
-fn field<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
     text.split(|b| *b == b'\n').find_map(|line| {
         let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
         std::str::from_utf8(value).ok().map(str::trim)
@@ -57,14 +52,5 @@ mod tests {
             assert_eq!(ClusterInfo::parse(text.as_bytes()), nothing, "{text}");
         }
         assert_eq!(ClusterInfo::parse(b"cluster_state:\xff\n"), nothing);
-    }
-
-    #[test]
-    fn versions() {
-        assert_eq!(server_version(b"# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n"), Some("7.0.15"));
-        let valkey = b"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";
-        assert_eq!(server_version(valkey), Some("7.2.4"));
-        assert_eq!(server_version(b"redis_version:\r\n"), None);
-        assert_eq!(server_version(b"# Server\r\n"), None);
     }
 }

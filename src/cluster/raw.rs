@@ -42,7 +42,7 @@ impl RawTopology {
     /// Slots of a primary that `lookup` does not find have no shard; replicas that it does not find are left out.
     /// Nodes are in the order of their addresses and shards in the order of their first slots, so that two nodes
     /// that mean the same topology yield the same map, in whatever order they tell it. `epoch` and
-    /// `server_version` are left for the caller to fill in.
+    /// `software` are left for the caller to fill in.
     pub fn resolve(&self, mut lookup: impl FnMut(&str, u16) -> Option<SocketAddr>) -> SlotMap {
         let mut found = HashMap::new();
         for node in self.nodes() {

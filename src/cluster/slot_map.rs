@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::Software;
+
 /// How many hash slots a Redis Cluster has (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: usize = 16384;
 
@@ -39,8 +41,8 @@ pub struct SlotMap {
     pub slots: Vec<u16>,
     /// Highest config epoch the answering node knew, 0 when unknown.
     pub epoch: u64,
-    /// `redis_version` of the node that answered, empty when unknown.
-    pub server_version: String,
+    /// What the node that answered runs.
+    pub software: Software,
 }
 
 impl SlotMap {
@@ -51,7 +53,7 @@ impl SlotMap {
             shards: Vec::new(),
             slots: vec![NO_SHARD; SLOTS],
             epoch: 0,
-            server_version: String::new(),
+            software: Software::default(),
         }
     }
 
@@ -64,7 +66,7 @@ impl SlotMap {
     /// at different times; nor do server versions, which differ between nodes while an upgrade rolls, unless this one
     /// is not known yet.
     pub fn same_topology(&self, other: &SlotMap) -> bool {
-        self.server_version.is_empty() == other.server_version.is_empty()
+        self.software.is_known() == other.software.is_known()
             && self.slots == other.slots
             && self.shards == other.shards
             && self.nodes == other.nodes
@@ -131,11 +133,11 @@ mod tests {
     #[test]
     fn epochs_and_versions_do_not_make_a_difference_but_names_do() {
         let mut map = two_nodes();
-        map.server_version = "7.0.15".into();
-        let mut other = SlotMap { epoch: 9, server_version: "7.2.4".into(), ..map.clone() };
+        map.software = Software::redis("7.0.15");
+        let mut other = SlotMap { epoch: 9, software: Software::redis("7.2.4"), ..map.clone() };
         assert!(map.same_topology(&other));
         other.nodes[0].name.push('x');
         assert!(!map.same_topology(&other));
-        assert!(!map.same_topology(&SlotMap { server_version: String::new(), ..map.clone() }));
+        assert!(!map.same_topology(&SlotMap { software: Software::default(), ..map.clone() }));
     }
 }

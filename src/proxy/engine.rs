@@ -29,7 +29,7 @@ use crate::base::pool::Pool;
 use crate::base::random::Random;
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
-use crate::cluster::SlotMap;
+use crate::cluster::{SlotMap, Software};
 use crate::config::Config;
 use crate::resp::{Limits, RequestParser};
 use crate::stats::Counters;
@@ -168,7 +168,8 @@ pub struct Engine {
     pub(super) waiting: Vec<Key<Client>>,
     pub(super) counters: Counters,
     pub(super) tally: Tally,
-    pub(super) server_version: String,
+    /// What clients are told that they talk to: what the cluster runs, once it is known.
+    pub(super) software: Software,
     pub(super) next_id: u64,
     pub(super) draining: bool,
 }
@@ -219,7 +220,7 @@ impl Engine {
             waiting: Vec::new(),
             counters: Counters::default(),
             tally: Tally::default(),
-            server_version: String::new(),
+            software: Software::redis("7.0.0"),
             next_id: 1 + around.worker as u64,
             draining: false,
             config,
@@ -327,7 +328,9 @@ impl Engine {
 
     /// A published topology: slots are routed by it from now on, and what waited for one is tried again.
     pub fn topology(&mut self, map: &SlotMap) {
-        self.server_version.clone_from(&map.server_version);
+        if map.software.is_known() {
+            self.software.clone_from(&map.software);
+        }
         for node in self.nodes.replace(map) {
             self.retire_node(node);
         }

@@ -194,9 +194,7 @@ impl Engine {
 
     fn queue_foreign(&mut self, key: Key<Client>, row: &Foreign, args: &Args<'_>) -> Step {
         if row.has("no_multi") {
-            return self.refuse_in_multi(key, |out| {
-                out.extend_from_slice(b"ERR Command not allowed inside a transaction");
-            });
+            return self.refuse_no_multi(key, &row.name);
         }
         if may_write(row.stand_in()) {
             self.queues_write(key);

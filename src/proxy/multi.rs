@@ -112,9 +112,7 @@ impl Engine {
     /// A command inside MULTI.
     pub(super) fn queue(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
         if row.flags.has(Flags::NO_MULTI) {
-            return self.refuse_in_multi(key, |out| {
-                out.extend_from_slice(b"ERR Command not allowed inside a transaction");
-            });
+            return self.refuse_no_multi(key, &command::full_name(row.id));
         }
         if may_write(row) {
             self.queues_write(key);
@@ -199,6 +197,23 @@ impl Engine {
         self.refuse(key, write)
     }
 
+    /// A command that a server does not take into a transaction.
+    pub(super) fn refuse_no_multi(&mut self, key: Key<Client>, name: &str) -> Step {
+        let is_named = self.software.valkey().is_some_and(|v| v >= 9);
+        self.refuse_in_multi(key, |out| match is_named {
+            true => errors::say(out, format_args!("ERR Command '{name}' not allowed inside a transaction")),
+            false => out.extend_from_slice(b"ERR Command not allowed inside a transaction"),
+        })
+    }
+
+    /// MULTI or WATCH inside MULTI: Redis says so and goes on, Valkey gives the transaction up.
+    fn refuse_nested(&mut self, key: Key<Client>, name: &str, text: &[u8]) -> Step {
+        match self.software.valkey() {
+            Some(8..) => self.refuse_no_multi(key, name),
+            _ => self.refuse(key, |out| out.extend_from_slice(text)),
+        }
+    }
+
     /// Inside MULTI an error makes EXEC fail; outside nothing happens.
     pub(super) fn spoil(&mut self, key: Key<Client>) {
         if let Some(multi) = self.clients.get_mut(key).and_then(|c| c.multi.as_deref_mut()) {
@@ -221,7 +236,7 @@ impl Engine {
     fn multi(&mut self, key: Key<Client>) -> Step {
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         if c.multi.is_some() {
-            return self.refuse(key, |out| out.extend_from_slice(b"ERR MULTI calls can not be nested"));
+            return self.refuse_nested(key, "multi", b"ERR MULTI calls can not be nested");
         }
         let slot = c.lease.as_deref().and_then(Lease::watched_slot);
         c.multi = Some(Box::new(Multi::new(slot)));
@@ -295,7 +310,7 @@ impl Engine {
 
     fn watch(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
         if self.in_multi(key) {
-            return self.refuse(key, |out| out.extend_from_slice(b"ERR WATCH inside MULTI is not allowed"));
+            return self.refuse_nested(key, "watch", b"ERR WATCH inside MULTI is not allowed");
         }
         // What the client wrote before must be there before it watches, and what it reads next must not come before.
         if self.must_wait(key) {

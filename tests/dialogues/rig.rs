@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_cluster_proxy::base::time::Time;
-use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap};
+use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, Software};
 use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::proxy::{Engine, Hint, Sizes, Surroundings};
 use redis_cluster_proxy::resp::encode;
@@ -37,6 +37,7 @@ pub const SLOTS_C: RangeInclusive<u16> = 10923..=16383;
 pub struct Rig {
     world: Rc<RefCell<World>>,
     names: HashMap<String, String>,
+    software: Software,
 }
 
 impl Rig {
@@ -56,7 +57,11 @@ impl Rig {
         };
         let password = config.password.clone();
         let engine = Engine::new(Arc::new(config), around, now);
-        Rig { world: Rc::new(RefCell::new(World::new(engine, now, password))), names: HashMap::new() }
+        Rig {
+            world: Rc::new(RefCell::new(World::new(engine, now, password))),
+            names: HashMap::new(),
+            software: Software::default(),
+        }
     }
 
     /// Three primaries, [`A`], [`B`] and [`C`], no replicas.
@@ -93,9 +98,14 @@ impl Rig {
         self.names.insert(addr.to_owned(), name.to_owned());
     }
 
+    /// What the nodes say in INFO that they run, in topologies from now on.
+    pub fn runs(&mut self, info: &str) {
+        self.software = Software::parse(info.as_bytes());
+    }
+
     /// Publishes a topology: primaries with their slots (a primary may come twice), then replicas with their primary.
     pub fn topology(&self, primaries: &[(&str, RangeInclusive<u16>)], replicas: &[(&str, &str)]) {
-        let mut map = SlotMap::empty();
+        let mut map = SlotMap { software: self.software.clone(), ..SlotMap::empty() };
         for (addr, slots) in primaries {
             let shard = self.shard_of(&mut map, addr);
             for slot in slots.clone() {

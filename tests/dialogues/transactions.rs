@@ -59,6 +59,34 @@ fn keys_of_two_slots_abort_the_transaction_and_nothing_is_sent() {
     assert_eq!(rig.connects(A), 0);
 }
 
+/// Each in the words of its version.
+#[test]
+fn a_nested_transaction_ends_the_outer_one_where_the_cluster_is_valkey() {
+    let nested: &[u8] = b"-ERR MULTI calls can not be nested\r\n";
+    let servers: [(&str, &[u8], &[u8]); 4] = [
+        ("redis_version:8.2.3", nested, b"*0\r\n"),
+        ("redis_version:7.2.4\nserver_name:valkey\nvalkey_version:7.2.8", nested, b"*0\r\n"),
+        (
+            "redis_version:7.2.4\nserver_name:valkey\nvalkey_version:8.1.1",
+            b"-ERR Command not allowed inside a transaction\r\n",
+            ABORTED,
+        ),
+        (
+            "redis_version:7.2.4\nserver_name:valkey\nvalkey_version:9.1.2",
+            b"-ERR Command 'multi' not allowed inside a transaction\r\n",
+            ABORTED,
+        ),
+    ];
+    for (info, refusal, end) in servers {
+        let mut rig = Rig::with(|_| {});
+        rig.runs(info);
+        rig.topology(&[(A, SLOTS_A), (B, SLOTS_B), (C, SLOTS_C)], &[]);
+        let c = rig.client();
+        c.sends(script(&[&["MULTI"], &["MULTI"], &["EXEC"]]));
+        c.receives(b"+OK\r\n").receives(refusal).receives(end);
+    }
+}
+
 #[test]
 fn exec_with_arguments_ends_the_transaction_as_in_a_server() {
     let rig = Rig::three();

@@ -164,9 +164,9 @@ impl Stream {
                 *line = Line::default();
                 plain(&[b"DISCARD"], Kind::Discard)
             }
-            27 if self.server != Server::Valkey => plain(&[b"MULTI"], Kind::Plain),
-            28 if self.server != Server::Valkey => plain(&[b"WATCH", b"x"], Kind::Plain),
-            27..=29 => plain(&[b"UNWATCH"], Kind::Plain),
+            27 => plain(&[b"MULTI"], Kind::Plain),
+            28 => plain(&[b"WATCH", b"x"], Kind::Plain),
+            29 => plain(&[b"UNWATCH"], Kind::Plain),
             30..=32 => plain(&[b"PING", b"inside"], Kind::Plain),
             33..=40 => {
                 let pattern = self.pick(SPLIT);

@@ -56,7 +56,7 @@ fn client() -> RawClient {
     fixture().proxy.client()
 }
 
-/// Whether the nodes are Valkey: some of its words and ways are its own, and the proxy keeps to those of Redis.
+/// Whether the nodes are Valkey: some of its words are its own, and the proxy mostly keeps to those of Redis.
 fn is_valkey() -> bool {
     fixture().server.text("INFO server").contains("server_name:valkey")
 }

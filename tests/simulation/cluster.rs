@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, SLOTS};
+use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, Software, SLOTS};
 use redis_cluster_proxy::command;
 
 use super::mix::Mix;
@@ -139,7 +139,7 @@ impl Cluster {
 
     /// What the topology thread would publish now.
     pub fn map(&self) -> SlotMap {
-        let mut map = SlotMap { server_version: "7.0.15".into(), ..SlotMap::empty() };
+        let mut map = SlotMap { software: Software::redis("7.0.15"), ..SlotMap::empty() };
         let mut listed = Vec::new();
         for shard in &self.shards {
             let replicas = shard.nodes.iter().filter(|n| **n != shard.primary && self.nodes[**n].up);

@@ -97,8 +97,8 @@ impl Journal {
         let covered = new.covered();
         let level = if covered < SLOTS { Level::Warn } else { Level::Info };
         if !std::mem::replace(&mut self.told, true) {
-            let (nodes, primaries, version) = (new.nodes.len(), new.shards.len(), &new.server_version);
-            let version = if version.is_empty() { "unknown" } else { version };
+            let (nodes, primaries) = (new.nodes.len(), new.shards.len());
+            let version = if new.software.is_known() { &new.software.to_string() } else { "unknown" };
             return (
                 level,
                 format!(

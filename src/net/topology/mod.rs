@@ -45,7 +45,7 @@ pub struct TopologyStatus {
     pub failures: u64,
     /// Highest config epoch told by a trusted node, 0 when unknown.
     pub epoch: u64,
-    /// `redis_version` of the node that told the present map, empty when unknown.
+    /// Name and version of the node that told the present map, empty when unknown.
     pub server_version: String,
 }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::base::time::Time;
-use crate::cluster::{parse_slots, server_version, ClusterInfo, RawTopology, TopologyError};
+use crate::cluster::{parse_slots, ClusterInfo, RawTopology, Software, TopologyError};
 use crate::net::clock::Clock;
 use crate::net::reserve;
 use crate::resp::{encode, Value};
@@ -19,8 +19,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 pub(super) struct Answer {
     pub(super) raw: RawTopology,
     pub(super) info: Option<ClusterInfo>,
-    /// `redis_version`, empty when not said.
-    pub(super) version: String,
+    pub(super) software: Software,
 }
 
 /// Why a node gave no usable answer.
@@ -173,6 +172,6 @@ fn answer(replies: &[Value], addr: SocketAddr) -> Result<Answer, AskError> {
         TopologyError::Refused(text) if text.contains("cluster support disabled") => AskError::NotACluster,
         other => AskError::Topology(other),
     })?;
-    let version = server_info.as_bytes().and_then(server_version).unwrap_or_default().to_owned();
-    Ok(Answer { raw, info: cluster_info.as_bytes().map(ClusterInfo::parse), version })
+    let software = server_info.as_bytes().map(Software::parse).unwrap_or_default();
+    Ok(Answer { raw, info: cluster_info.as_bytes().map(ClusterInfo::parse), software })
 }

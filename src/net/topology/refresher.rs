@@ -239,9 +239,9 @@ impl Refresher {
         let names = &mut self.names;
         let mut map = answer.raw.resolve(|host, port| names.resolve(now, host, port));
         map.epoch = answer.info.map_or(0, |i| i.current_epoch);
-        map.server_version = answer.version;
-        if map.server_version.is_empty() {
-            map.server_version.clone_from(&self.present.server_version);
+        map.software = answer.software;
+        if !map.software.is_known() {
+            map.software.clone_from(&self.present.software);
         }
         if map.covered() == 0 {
             return Err("it knows of no slot that is served".into());
@@ -291,7 +291,7 @@ impl Refresher {
         status.primaries = self.present.shards.len();
         status.covered_slots = self.present.covered();
         status.epoch = self.judge.epoch();
-        status.server_version.clone_from(&self.present.server_version);
+        status.server_version = self.present.software.to_string();
         status.last_error = None;
         status.refreshes += 1;
     }

@@ -12,7 +12,13 @@ pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     let uptime = e.now.since(e.around.started).as_secs();
     let wall = e.host.wall_us.saturating_add(e.now.as_micros());
     let port = facts.census.local.map_or(e.around.port, |local| e.announced(local).1);
-    line(out, "redis_version", e.version());
+    let software = &e.software;
+    line(out, "redis_version", software.redis_version());
+    if software.name() != "redis" {
+        line(out, "server_name", software.name());
+        line(out, &format!("{}_version", software.name()), software.version());
+        line(out, "server_mode", "standalone");
+    }
     line(out, "redis_git_sha1", "00000000");
     line(out, "redis_git_dirty", 0);
     line(out, "redis_mode", "standalone");

@@ -57,8 +57,8 @@ impl Engine {
             encode::bulk(&mut out, name.as_bytes());
             value(&mut out);
         };
-        field("server", &|o| encode::bulk(o, b"redis"));
-        field("version", &|o| encode::bulk(o, self.version().as_bytes()));
+        field("server", &|o| encode::bulk(o, self.software.name().as_bytes()));
+        field("version", &|o| encode::bulk(o, self.software.version().as_bytes()));
         field("proto", &|o| encode::integer(o, if protocol == Protocol::Resp3 { 3 } else { 2 }));
         field("id", &|o| encode::integer(o, i64::try_from(id).unwrap_or(i64::MAX)));
         field("mode", &|o| encode::bulk(o, b"standalone"));

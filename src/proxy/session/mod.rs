@@ -129,14 +129,6 @@ impl Engine {
         right
     }
 
-    /// The version that clients are told: that of the cluster, once it is known.
-    pub(in crate::proxy) fn version(&self) -> &str {
-        match self.server_version.as_str() {
-            "" => "7.0.0",
-            version => version,
-        }
-    }
-
     /// Whether the client's next request has to wait for its earlier ones; it will be handed in again then.
     pub(in crate::proxy) fn must_wait(&mut self, key: Key<Client>) -> bool {
         let Some(c) = self.clients.get_mut(key) else { return false };
