@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::dying::UNKNOWN;
+use crate::dying::{UNKNOWN, UNWATCHED};
 use crate::scene::Scene;
 use crate::support::namespace;
 use crate::support::ports::free_port;
@@ -16,7 +16,7 @@ use crate::witness::{Crowd, Witness};
 const CROWD: Crowd = Crowd { pipelines: 3, transactions: 1, queues: 1, channels: 0 };
 
 /// What clients hear of a cluster, or a shard, that is away.
-const AWAY: &[&str] = &["CLUSTERDOWN", UNKNOWN[0]];
+const AWAY: &[&str] = &["CLUSTERDOWN", UNKNOWN[0], UNWATCHED];
 
 fn on_loopback(last: usize) -> Place {
     Place { host: format!("127.0.0.{last}"), prefix: Vec::new() }

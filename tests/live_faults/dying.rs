@@ -9,6 +9,9 @@ use crate::witness::{Crowd, Testimony};
 /// What a client may hear of writes that were on their way to a node that was lost.
 pub const UNKNOWN: &[&str] = &["the outcome of this command is unknown"];
 
+/// What EXEC says after a WATCH that failed for one of these reasons.
+pub const UNWATCHED: &str = "EXECABORT Transaction discarded because its keys are not watched";
+
 /// The first good write to the lost slots follows the promotion by so much at most; the figures that are printed are to
 /// be below 200 ms, and the rest is for busy machines.
 const FIRST_WRITE: Duration = Duration::from_millis(1500);

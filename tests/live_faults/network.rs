@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::dying::{assert_only_what_must_be, lost_primary};
+use crate::dying::{assert_only_what_must_be, lost_primary, UNWATCHED};
 use crate::scene::{append_only_file, Scene};
 use crate::support::frame::{self, show};
 use crate::support::namespace::{self, Bridge};
@@ -79,6 +79,7 @@ fn a_primary_that_only_the_proxy_does_not_reach() {
         "outcome of this command is unknown",
         "could be reached within",
         "has not answered for",
+        UNWATCHED,
     ]);
     assert!(all.stale.is_empty(), "{:?}", all.stale);
     for other in &all.probes[1..] {

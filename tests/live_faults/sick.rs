@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::dying::UNWATCHED;
 use crate::scene::Scene;
 use crate::support::frame::{is_error, show};
 use crate::support::relay::Mode;
@@ -18,7 +19,7 @@ const FLAGS: &[&str] =
 
 /// What clients of the sick node may hear.
 const TRUE_WORDS: &[&str] =
-    &["the outcome of this command is unknown", "could be reached within", "has not answered for"];
+    &["the outcome of this command is unknown", "could be reached within", "has not answered for", UNWATCHED];
 
 /// A node that is sick in one way after the other, for so long that its circuit opens.
 #[test]
