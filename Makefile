@@ -16,7 +16,7 @@ FUZZ_TARGETS := $(notdir $(basename $(wildcard tools/fuzz/targets/*.rs)))
 
 # Servers that a part of the live suite runs on besides the installed redis-server, and that part.
 SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
-COMMON := $(addsuffix ::,core raw protocol transactions session blocking pubsub fanout errors resp3 streams)
+COMMON := $(addsuffix ::,core raw protocol transactions session blocking pubsub fanout scan errors resp3 streams)
 
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);

@@ -1,7 +1,7 @@
-//! Commands over all nodes, SCAN, scripts and functions, on a cluster of their own: they see and change whole nodes, so
+//! Commands over all nodes, scripts and functions, on a cluster of their own: they see and change whole nodes, so
 //! they run one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::support::keys::tag_where;
 use crate::support::{wait_until, Cluster, Proxy, RawClient, Server};
 
 /// A cluster, two proxies before it and a standalone server.
-struct Stage {
-    cluster: Cluster,
-    proxies: [Proxy; 2],
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) proxies: [Proxy; 2],
     server: Server,
 }
 
 /// The stage, empty, for one test at a time.
-fn stage() -> MutexGuard<'static, Stage> {
+pub(crate) fn stage() -> MutexGuard<'static, Stage> {
     static STAGE: OnceLock<Mutex<Stage>> = OnceLock::new();
     let stage = STAGE.get_or_init(|| {
         let cluster = Cluster::start();
@@ -34,11 +34,11 @@ fn stage() -> MutexGuard<'static, Stage> {
 }
 
 impl Stage {
-    fn client(&self) -> RawClient {
+    pub(crate) fn client(&self) -> RawClient {
         self.proxies[0].client()
     }
 
-    fn pair(&self) -> Pair {
+    pub(crate) fn pair(&self) -> Pair {
         Pair::connect(self.proxies[0].port, self.server.port)
     }
 
@@ -49,11 +49,11 @@ impl Stage {
 }
 
 /// A key that the primary of each third of the slots owns.
-fn keys_of_all_primaries() -> [String; 3] {
+pub(crate) fn keys_of_all_primaries() -> [String; 3] {
     [0, 1, 2].map(|third| format!("{{{}}}", tag_where(|slot| slot / 5462 == third)))
 }
 
-fn fill(client: &mut RawClient, prefix: &str, count: usize) {
+pub(crate) fn fill(client: &mut RawClient, prefix: &str, count: usize) {
     for start in (0..count).step_by(500) {
         let end = (start + 500).min(count);
         let mut args = vec!["MSET".to_string()];
@@ -66,23 +66,6 @@ fn sorted(reply: &[u8]) -> Vec<String> {
     let mut all: Vec<String> = items(reply).into_iter().map(text).collect();
     all.sort();
     all
-}
-
-/// Asks for steps of a scan, each from the next of `clients`, and counts how often each key came.
-fn scan(clients: &mut [RawClient], options: &[&str]) -> BTreeMap<String, usize> {
-    let (mut seen, mut cursor) = (BTreeMap::new(), "0".to_string());
-    for step in 0.. {
-        let client = &mut clients[step % 2];
-        let reply = client.call(&[&["SCAN", &cursor], options].concat());
-        let [next, keys] = items(&reply)[..] else { panic!("SCAN {cursor}: {}", show(&reply)) };
-        cursor = text(next);
-        assert!(cursor.parse::<u64>().is_ok_and(|c| c < 1 << 63), "{cursor}");
-        items(keys).into_iter().for_each(|k| *seen.entry(text(k)).or_default() += 1);
-        if cursor == "0" {
-            break;
-        }
-    }
-    seen
 }
 
 #[test]
@@ -127,88 +110,6 @@ fn a_key_that_only_one_node_has_is_found() {
         assert_eq!(integer(&c.line("DBSIZE")), 1);
         assert_eq!(c.line("FLUSHALL"), b"+OK\r\n");
     }
-}
-
-#[test]
-fn a_scan_through_two_proxies_gives_every_key_once() {
-    let stage = stage();
-    let mut clients = [stage.proxies[0].client(), stage.proxies[1].client().resp3()];
-    fill(&mut clients[0], "key:", 10_000);
-    for i in 0..300 {
-        clients[0].line(&format!("RPUSH list:{i} x"));
-    }
-    let all = scan(&mut clients, &["COUNT", "100"]);
-    assert_eq!(all.len(), 10_300);
-    assert!(all.values().all(|n| *n == 1), "a key came twice although nothing changed");
-    assert_eq!(scan(&mut clients, &[]).len(), 10_300);
-    assert_eq!(scan(&mut clients, &["MATCH", "key:1*", "COUNT", "1000"]).len(), 1111);
-    assert_eq!(scan(&mut clients, &["COUNT", "77", "TYPE", "list", "MATCH", "*"]).len(), 300);
-    assert_eq!(scan(&mut clients, &["TYPE", "hash", "COUNT", "5000"]).len(), 0);
-}
-
-#[test]
-fn a_scan_for_one_tag_asks_one_node() {
-    let stage = stage();
-    let mut clients = [stage.proxies[0].client(), stage.proxies[1].client()];
-    fill(&mut clients[0], "other:", 1000);
-    for key in keys_of_all_primaries() {
-        fill(&mut clients[0], &key, 300);
-        let nodes: Vec<usize> = (0..6).collect();
-        let before: Vec<u64> = nodes.iter().map(|i| stage.cluster.nodes[*i].calls_of("scan")).collect();
-        let seen = scan(&mut clients, &["MATCH", &format!("{key}*"), "COUNT", "50"]);
-        assert_eq!(seen.len(), 300, "{key}");
-        let asked = nodes.iter().filter(|i| stage.cluster.nodes[**i].calls_of("scan") > before[**i]);
-        assert_eq!(asked.count(), 1, "{key}");
-    }
-}
-
-#[test]
-fn errors_of_a_scan_are_those_of_a_server() {
-    let stage = stage();
-    let mut p = stage.pair();
-    for line in [
-        "SCAN",
-        "SCAN abc",
-        "SCAN 1x",
-        "SCAN 99999999999999999999",
-        "SCAN abc COUNT abc",
-        "SCAN 0 FOO",
-        "SCAN 0 MATCH",
-        "SCAN 0 COUNT 0",
-        "SCAN 0 COUNT abc",
-        "SCAN 0 COUNT",
-        "SCAN +0",
-        "SCAN 000",
-    ] {
-        p.same_line(line);
-    }
-}
-
-#[test]
-fn a_scan_survives_a_failover() {
-    // A cluster of its own: the roles of its nodes change.
-    let cluster = Cluster::start();
-    let proxies = [(); 2].map(|()| Proxy::start(&cluster, &["-max-procs", "1"]));
-    let mut clients = [proxies[0].client(), proxies[1].client()];
-    fill(&mut clients[0], "key:", 2000);
-    let reply = clients[0].line("SCAN 0 COUNT 10");
-    let cursor = text(items(&reply)[0]);
-    cluster.failover(3);
-    let owner = cluster.owner(0);
-    assert_eq!(owner, 3);
-    // The promoted replica keeps its keys in another order: nothing is promised but that the walk goes on and ends.
-    let mut cursor = cursor;
-    let mut seen = BTreeSet::new();
-    while cursor != "0" {
-        let reply = clients[1].line(&format!("SCAN {cursor} COUNT 100"));
-        assert!(!is_error(&reply), "{}", show(&reply));
-        cursor = text(items(&reply)[0]);
-        seen.extend(items(items(&reply)[1]).into_iter().map(text));
-    }
-    let dbsize = integer(&clients[0].line("DBSIZE"));
-    // `wait_serving` left a key on each primary.
-    assert_eq!(dbsize, 2003);
-    assert!(seen.len() > 1300, "both other shards were walked in full: {}", seen.len());
 }
 
 #[test]

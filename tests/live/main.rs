@@ -24,6 +24,7 @@ mod pubsub;
 mod raw;
 mod replicas;
 mod resp3;
+mod scan;
 mod session;
 mod streams;
 mod transactions;
