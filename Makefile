@@ -90,11 +90,12 @@ faults: ## what clients notice of every fault, as figures; takes some minutes
 	@echo "== figures"
 	@sed -n 's/^.*\(\[[A-Za-z0-9][A-Za-z0-9, ]*\] .*\)/\1/p; /^    [0-9]* x /p; /^    [0-9]* acknowledged/p' target/faults.log
 
-test-engines: ## most of the live suite and random commands on other servers
+test-engines: ## the command table, most of the live suite and random commands on other servers
 	@for server in $(SERVERS); do \
-	    echo "== live cluster of $$server"; \
+	    echo "== command table and live cluster of $$server"; \
+	    COMMAND_TABLE_SERVER=$(CURDIR)/$$server cargo test --test command_table || exit 1; \
 	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live -- $(COMMON) || exit 1; \
-	    REDIS_SERVER=$(CURDIR)/$$server DIFF_COMMANDS=8000 cargo test --test differential || exit 1; \
+	    REDIS_SERVER=$(CURDIR)/$$server DIFF_COMMANDS=$(COMMANDS) cargo test --test differential || exit 1; \
 	done
 
 test-clients: ## real client libraries, also during a reshard and a failover, and applications
