@@ -23,6 +23,9 @@ use crate::base::wheel::{TimerKey, Wheel};
 use crate::config::Config;
 use crate::resp::{encode, ReplyFramer};
 
+/// Capacity of the list of parts that an idle backend keeps.
+const KEEP_PARTS: usize = 256;
+
 /// What a backend speaks and is used for; parts of different kinds never share one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
@@ -280,6 +283,14 @@ impl Backend {
     pub fn answered(&mut self, len: u32) {
         self.fifo.pop_front();
         self.window.acknowledge(len as usize);
+    }
+
+    /// Gives memory back that it has needed once and that an idle one does not need.
+    pub fn give_back(&mut self) {
+        self.window.give_back();
+        if self.fifo.is_empty() && self.fifo.capacity() > KEEP_PARTS {
+            self.fifo = VecDeque::new();
+        }
     }
 
     fn greetings(&self) -> usize {

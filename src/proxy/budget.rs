@@ -6,16 +6,21 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::mem;
 use std::time::Duration;
 
 use super::client::Client;
 use super::engine::Engine;
+use super::fan::Keyed;
 use super::recover::Parked;
 use crate::base::arena::Key;
 use crate::base::time::Time;
 
 /// Time between two counts; a count looks at each client once.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// Capacity in bytes of each scratch buffer that is kept.
+const KEEP_SCRATCH: usize = 64 << 10;
 
 /// A client that holds less than this is never closed for what all of them hold.
 const SMALL: usize = 64 * 1024;
@@ -44,6 +49,18 @@ impl Engine {
         self.budget.grown = self.budget.grown.saturating_add(bytes);
         if self.budget.grown > self.config.max_memory / 16 && self.config.max_memory != 0 {
             self.count_budget();
+        }
+    }
+
+    /// Gives back what only a large request needs.
+    pub(super) fn shrink_scratch(&mut self) {
+        for scratch in [&mut self.scratch, &mut self.scratch_part, &mut self.scratch_inline] {
+            if scratch.capacity() > KEEP_SCRATCH {
+                *scratch = Vec::new();
+            }
+        }
+        if self.keys.capacity() > KEEP_SCRATCH / mem::size_of::<Keyed>() {
+            self.keys = Vec::new();
         }
     }
 

@@ -145,7 +145,9 @@ impl Engine {
 
     /// The timer of a backend on which nothing is under way.
     pub(super) fn idle_backend_alarm(&mut self, key: Key<Backend>) {
+        self.shrink_scratch();
         let Some(b) = self.backends.get_mut(key) else { return };
+        b.give_back();
         if b.kind.db == 0 || b.kind.dedicated {
             return;
         }

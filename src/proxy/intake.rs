@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use super::client::{Active, Client};
 use super::dispatch::Step;
 use super::engine::{Alarm, Effect, Engine};
-use super::fan::Keyed;
 use super::order::Sequence;
 use super::part::{Owner, Part};
 use super::session::Mute;
@@ -24,8 +23,6 @@ pub(super) const MOST_REQUEST_BYTES: usize = 4 << 20;
 
 /// Bytes of replies that a client has not taken at which reading it stops.
 const MOST_BACKLOG: usize = 1 << 20;
-/// Capacity in bytes of each scratch buffer that is kept when there is no client.
-const KEEP_SCRATCH: usize = 64 << 10;
 
 /// What became of the bytes handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -401,10 +398,7 @@ impl Engine {
         self.splits.shrink_to(clients);
         if clients == 0 {
             self.clients.shrink_if_empty();
-            self.scratch.shrink_to(KEEP_SCRATCH);
-            self.scratch_part.shrink_to(KEEP_SCRATCH);
-            self.scratch_inline.shrink_to(KEEP_SCRATCH);
-            self.keys.shrink_to(KEEP_SCRATCH / mem::size_of::<Keyed>());
+            self.shrink_scratch();
         }
     }
 

@@ -9,7 +9,7 @@
 /// Answered bytes at the front above which they are dropped although others still wait behind them.
 const COMPACT_BYTES: usize = 64 * 1024;
 
-/// Capacity above which an empty window gives its memory back.
+/// Capacity above which a window gives its memory back as soon as it is empty, not only when it is idle.
 const KEEP_BYTES: usize = 1024 * 1024;
 
 /// The bytes sent to one node and not yet answered, and those not yet sent.
@@ -117,6 +117,13 @@ impl Window {
             self.clear();
         } else if self.acknowledged > COMPACT_BYTES && self.acknowledged > self.bytes.len() / 2 {
             self.compact();
+        }
+    }
+
+    /// Gives the memory of an empty window back that it would keep for the next requests.
+    pub fn give_back(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > COMPACT_BYTES {
+            self.bytes = Vec::new();
         }
     }
 

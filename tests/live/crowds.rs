@@ -203,3 +203,26 @@ fn a_pipeline_of_everything_is_answered_in_order() {
         assert_eq!(got, expected);
     }
 }
+
+/// Clients stay connected, so it is not their leaving that frees memory.
+#[test]
+fn memory_is_given_back_after_a_request_of_fifty_thousand_keys() {
+    let proxy = Proxy::start(&fixture().cluster, &["-max-procs", "1"]);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    let keys: Vec<String> = (0..50_000).map(|i| format!("fifty:{i}")).collect();
+    let of = |name: &'static str| -> Vec<&str> {
+        std::iter::once(name).chain(keys.iter().map(String::as_str)).collect()
+    };
+    clients.iter_mut().for_each(|c| assert_eq!(c.call(&["GET", "fifty:0"]), b"$-1\r\n"));
+    let before = proxy.rss_kib();
+    for c in &mut clients {
+        assert_eq!(items(&c.call(&of("MGET"))).len(), keys.len());
+        assert_eq!(c.call(&of("DEL")), b":0\r\n");
+    }
+    let grown = proxy.rss_kib().saturating_sub(before);
+    let left = || proxy.rss_kib().saturating_sub(before);
+    let returned = crate::support::wait::eventually(Duration::from_secs(40), || left() < LEFT_KIB);
+    println!("{grown} KiB more just behind the requests, {} KiB later", left());
+    assert!(returned, "{} KiB more than the {before} KiB before", left());
+    assert_eq!(clients[0].call(&["GET", "fifty:0"]), b"$-1\r\n");
+}
