@@ -99,7 +99,7 @@ impl Engine {
     pub fn client_eof(&mut self, key: Key<Client>) {
         // What it has begun and will not end must not be executed.
         if self.clients.get(key).is_some_and(|c| c.uploading) {
-            return self.close_client(key);
+            self.cut_upload(key);
         }
         if let Some(c) = self.clients.get_mut(key) {
             c.closing = true;

@@ -585,3 +585,27 @@ fn other_large_requests_are_held_until_they_are_whole() {
         .receives(b"+QUEUED\r\n");
     c.sends_cmd(&["DISCARD"]).receives(b"+OK\r\n");
 }
+
+/// What was answered before is not lost with the request that it has not sent in full.
+#[test]
+fn replies_were_lost_with_a_large_request_that_its_client_did_not_end() {
+    for answered in [false, true] {
+        let rig = Rig::streaming();
+        let c = rig.client();
+        c.takes(Some(0)).sends_cmd(&["GET", "b"]);
+        rig.node(A).expects(&["GET", "b"]).replies(b"$1\r\nx\r\n");
+        let set = large_set("b", 5000);
+        c.sends(&set[..2000]);
+        rig.node(A).expects(ASKED);
+        if answered {
+            rig.node(A).replies(b":0\r\n");
+            rig.dedicated(A).expects_bytes(&set[..2000]);
+        }
+        c.half_closes().is_open();
+        if !answered {
+            rig.node(A).replies(b":0\r\n");
+        }
+        assert_eq!(rig.open(A), 1, "the connection with half a request is open");
+        c.takes(None).receives(b"$1\r\nx\r\n").is_closed();
+    }
+}

@@ -362,6 +362,13 @@ impl Engine {
         }
     }
 
+    /// The client will not send the rest of a large request: nobody waits for a reply to it.
+    pub(in crate::proxy) fn cut_upload(&mut self, key: Key<Client>) {
+        let Some(sequence) = upload_of(&mut self.clients, key).map(|u| u.sequence) else { return };
+        self.end_upload(key, None);
+        self.reply_by(key, sequence, |_| {});
+    }
+
     fn forget_upload(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get_mut(key) else { return };
         c.uploading = false;
