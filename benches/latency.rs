@@ -166,7 +166,7 @@ fn connect(port: u16) -> TcpStream {
 
 /// SET and GET by turns.
 fn command(client: u64, i: u64) -> String {
-    let key = format!("key:{:012}", (client * 7919 + i * 104_729) % 1_000_000);
+    let key = format!("lat:{:012}", (client * 7919 + i * 104_729) % 1_000_000);
     match i % 2 {
         0 => format!("*3\r\n$3\r\nSET\r\n$16\r\n{key}\r\n$3\r\nxyz\r\n"),
         _ => format!("*2\r\n$3\r\nGET\r\n$16\r\n{key}\r\n"),

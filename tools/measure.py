@@ -63,8 +63,8 @@ class Process:
 
 
 def free_ports(count):
-    """Ports that are free now, and whose cluster bus ports are."""
-    found, port = [], 21000 + os.getpid() % 5000
+    """Ports that are free now, and whose cluster bus ports are, below those that the system gives to clients."""
+    found, port = [], 11000 + os.getpid() % 10000
     while len(found) < count:
         port += 1
         if all(is_free(p) for p in (port, port + 10000)):
@@ -240,7 +240,7 @@ def measure_latency(server, processes, folder):
     program = f"{folder}/latency"
     subprocess.run(["rustc", "--edition", "2021", "-O", "-o", program, f"{ROOT}/benches/latency.rs"], check=True)
     targets = [f"{p.name}={p.port}" for p in (server, *processes)]
-    output = subprocess.run([program, *targets], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([program, *targets], stdout=subprocess.PIPE, text=True, check=True).stdout
     print(output, end="", flush=True)
     rows = [line.replace("(", " ").replace(")", " ").split() for line in output.splitlines()]
     return {row[0]: {"p50": float(row[2]), "p50_ratio": float(row[4]), "p99": float(row[6]), "p99_ratio": float(row[8])}
