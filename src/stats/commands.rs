@@ -2,7 +2,8 @@
 //! know what the rows mean.
 //!
 //! Times are counted in buckets that are at most an eighth of their value wide. The table is one zeroed allocation, of
-//! which only the pages of commands that are used take memory.
+//! which only the pages of commands that are used take memory; it is one of numbers, as only those are sure to be taken
+//! zeroed from the system.
 
 /// Times below this, in microseconds, have a bucket each; so many buckets has each further power of two.
 const STEPS: u64 = 8;
@@ -16,12 +17,15 @@ const FAILED: usize = 2;
 const REJECTED: usize = 3;
 const TIMES: usize = 4;
 
-type Row = [u64; TIMES + BUCKETS];
+/// Places of a row.
+const ROW: usize = TIMES + BUCKETS;
+type Row = [u64; ROW];
 
 /// What one worker counted of each command.
 #[derive(Clone, Debug)]
 pub struct CommandCounters {
-    rows: Vec<Row>,
+    /// One row behind the other.
+    places: Vec<u64>,
 }
 
 /// What was counted of one command.
@@ -35,13 +39,18 @@ pub struct Usages(Vec<(u16, Usage)>);
 impl CommandCounters {
     /// For commands with numbers below `commands`.
     pub fn new(commands: usize) -> Self {
-        CommandCounters { rows: vec![[0; TIMES + BUCKETS]; commands] }
+        CommandCounters { places: vec![0; ROW * commands] }
+    }
+
+    #[inline]
+    fn row(&mut self, command: u16) -> Option<&mut Row> {
+        self.places.get_mut(ROW * usize::from(command)..)?.first_chunk_mut()
     }
 
     /// A command was answered `times` times, after `usec` each.
     #[inline]
     pub fn answered(&mut self, command: u16, usec: u32, times: u32) {
-        if let Some(row) = self.rows.get_mut(usize::from(command)) {
+        if let Some(row) = self.row(command) {
             let times = u64::from(times);
             row[CALLS] += times;
             row[USEC] += u64::from(usec) * times;
@@ -65,7 +74,7 @@ impl CommandCounters {
     }
 
     fn add(&mut self, command: u16, place: usize, count: u64) {
-        if let Some(row) = self.rows.get_mut(usize::from(command)) {
+        if let Some(row) = self.row(command) {
             row[place] += count;
         }
     }
@@ -73,13 +82,14 @@ impl CommandCounters {
     /// What was counted so far.
     pub fn usages(&self) -> Usages {
         let used = |row: &&Row| row[CALLS] | row[FAILED] | row[REJECTED] != 0;
-        let rows = (0u16..).zip(&self.rows);
-        Usages(rows.filter(|(_, r)| used(r)).map(|(command, r)| (command, Usage(Box::new(*r)))).collect())
+        let rows = self.places.chunks_exact(ROW).filter_map(|row| row.first_chunk::<ROW>());
+        let rows = (0u16..).zip(rows).filter(|(_, r)| used(r));
+        Usages(rows.map(|(command, r)| (command, Usage(Box::new(*r)))).collect())
     }
 
     /// Counts from zero again.
     pub fn reset(&mut self) {
-        *self = CommandCounters::new(self.rows.len());
+        *self = CommandCounters::new(self.places.len() / ROW);
     }
 }
 
@@ -223,6 +233,6 @@ mod tests {
             assert!((exact..=exact * 1.13).contains(&told), "{share}: {told}");
         }
         assert_eq!((usage.below(512), usage.below(1024), usage.below(1)), (511, 1000, 0));
-        assert_eq!(Usage(Box::new([0; TIMES + BUCKETS])).percentile(0.99), 0);
+        assert_eq!(Usage(Box::new([0; ROW])).percentile(0.99), 0);
     }
 }
