@@ -216,6 +216,22 @@ impl Engine {
         }
     }
 
+    /// Appends a part to a backend, its bytes by `write`. False, and nothing is done, when the backend has gone or is full.
+    #[inline(always)]
+    pub(super) fn push_ready(
+        &mut self,
+        key: Key<Backend>,
+        part: Part,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(b) = self.backends.get_mut(key).filter(|b| b.window.end() < MOST_WINDOW) else {
+            return false;
+        };
+        b.push_by(part, self.now, write);
+        b.watch(key, &mut self.timers, &mut self.dirty_backends, self.now);
+        true
+    }
+
     /// Appends a part to a backend that exists.
     #[inline(always)]
     pub(super) fn push(&mut self, key: Key<Backend>, part: Part, bytes: &[u8]) {

@@ -42,12 +42,13 @@ impl<'a> Args<'a> {
         self.spans.get(i).map(|s| &self.bytes[s.start as usize..s.end as usize])
     }
 
-    /// The arguments from `first` up to `end`, exclusive, with their lengths and line ends as they stand in the frame.
-    /// `first` is not 0, as the name has the head of the request in front of it.
+    /// Where in the frame the arguments from `first` up to `end`, exclusive, stand, with their lengths and line ends. `first`
+    /// is not 0, as the name has the head of the request in front of it.
     #[inline]
-    pub fn encoded(&self, first: usize, end: usize) -> Option<&'a [u8]> {
+    pub fn encoded(&self, first: usize, end: usize) -> Option<(usize, usize)> {
         let behind = |i: usize| self.spans.get(i).map(|s| s.end as usize + LINE_END);
-        self.bytes.get(behind(first.checked_sub(1)?)?..behind(end.checked_sub(1)?)?)
+        Some((behind(first.checked_sub(1)?)?, behind(end.checked_sub(1)?)?))
+            .filter(|(start, end)| start <= end)
     }
 
     /// Where the arguments stand in [`Args::frame`].
@@ -78,8 +79,9 @@ mod tests {
         let mut parser = RequestParser::new();
         assert_eq!(parser.parse(frame, &Limits::default()), Parsed::Request { len: frame.len() });
         let args = Args::new(frame, parser.spans());
-        assert_eq!(args.encoded(1, 3), Some(&b"$1\r\nk\r\n$0\r\n\r\n"[..]));
-        assert_eq!(args.encoded(3, 4), Some(&b"$10\r\n0123456789\r\n"[..]));
-        assert_eq!((args.encoded(0, 2), args.encoded(3, 5), args.encoded(3, 1)), (None, None, None));
+        let encoded = |first, end| args.encoded(first, end).map(|(start, end)| &frame[start..end]);
+        assert_eq!(encoded(1, 3), Some(&b"$1\r\nk\r\n$0\r\n\r\n"[..]));
+        assert_eq!(encoded(3, 4), Some(&b"$10\r\n0123456789\r\n"[..]));
+        assert_eq!((encoded(0, 2), encoded(3, 5), encoded(3, 1)), (None, None, None));
     }
 }

@@ -61,7 +61,7 @@ fn head_of(lines: u64) -> Option<(usize, usize)> {
 fn body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = bytes.get(at..)?;
     let word = u32::from_le_bytes(*rest.first_chunk()?);
-    if let Some(len) = two_digits(word) {
+    if let Some(len) = two_digits(word, b'$') {
         return Some((at + 5, at + 5 + len));
     }
     if let Some(len) = one_digit(word, b'$') {

@@ -14,12 +14,12 @@ pub(super) fn one_digit(word: u32, kind: u8) -> Option<usize> {
     Some(digit as usize)
 }
 
-/// The number in a line `$` digit digit CR, from its four bytes (little-endian), the first digit not 0.
+/// The number in a line `kind` digit digit CR, from its four bytes (little-endian), the first digit not 0.
 ///
 /// Works as [`one_digit`]: what is left is the tens in the lowest byte and the ones in the next.
 #[inline(always)]
-pub(super) fn two_digits(word: u32) -> Option<usize> {
-    let zero = u32::from_le_bytes([b'$', b'0', b'0', b'\r']);
+pub(super) fn two_digits(word: u32, kind: u8) -> Option<usize> {
+    let zero = u32::from_le_bytes([kind, b'0', b'0', b'\r']);
     let digits = word.wrapping_sub(zero).rotate_right(8);
     let (tens, ones) = (digits & 0xff, digits >> 8);
     if tens.wrapping_sub(1) >= 9 || ones > 9 {
@@ -86,9 +86,12 @@ mod tests {
             assert_eq!(one_digit(u32::from_le_bytes([b'*', a, b, b'?']), b'*'), one);
             let text = std::str::from_utf8(&[a, b]).ok().map(str::to_owned);
             let two = text.filter(|_| a.is_ascii_digit() && b.is_ascii_digit() && a != b'0');
-            assert_eq!(two_digits(u32::from_le_bytes([b'$', a, b, b'\r'])), two.and_then(|t| t.parse().ok()));
+            assert_eq!(
+                two_digits(u32::from_le_bytes([b'$', a, b, b'\r']), b'$'),
+                two.and_then(|t| t.parse().ok())
+            );
             assert_eq!(one_digit(u32::from_le_bytes([b'$', a, b, b'?']), b'*'), None);
-            assert_eq!(two_digits(u32::from_le_bytes([b'$', a, b, b'\n'])), None);
+            assert_eq!(two_digits(u32::from_le_bytes([b'$', a, b, b'\n']), b'$'), None);
         }
     }
 

@@ -15,13 +15,17 @@ pub fn quick_frame(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// An array of up to nine quick values: what MGET is answered, above all in parts.
-#[inline]
+/// An array of up to nine quick values: what MGET is answered, above all in parts, which have one value each.
+#[inline(always)]
 fn quick_array(bytes: &[u8]) -> Option<usize> {
     const HEAD: usize = 4;
-    let count = one_digit(u32::from_le_bytes(*bytes.first_chunk::<HEAD>()?), b'*')?;
-    let (end, taken) = take_quick(bytes.get(HEAD..)?, count as u64);
-    (bytes[HEAD - 1] == b'\n' && taken == count as u64).then_some(HEAD + end)
+    let (head, values) = bytes.split_first_chunk::<HEAD>()?;
+    if head == b"*1\r\n" {
+        return quick(values).map(|end| HEAD + end);
+    }
+    let count = one_digit(u32::from_le_bytes(*head), b'*')?;
+    let (end, taken) = take_quick(values, count as u64);
+    (head[HEAD - 1] == b'\n' && taken == count as u64).then_some(HEAD + end)
 }
 
 /// The end of the value at the start of `bytes`, when it is one of the small whole ones that make up most traffic.
@@ -31,10 +35,16 @@ fn quick(bytes: &[u8]) -> Option<usize> {
     if let Some(len) = one_digit(word, b'$') {
         return quick_body(bytes, 3, len);
     }
+    quick_other(bytes, word)
+}
+
+/// As [`quick`], for what has no one digit as its length.
+#[inline]
+fn quick_other(bytes: &[u8], word: u32) -> Option<usize> {
     if word == u32::from_le_bytes(*b"+OK\r") || word == u32::from_le_bytes(*b"$-1\r") {
         return (bytes.get(4) == Some(&b'\n')).then_some(5);
     }
-    if let Some(len) = two_digits(word) {
+    if let Some(len) = two_digits(word, b'$') {
         return quick_body(bytes, 4, len);
     }
     match bytes {

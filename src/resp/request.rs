@@ -7,7 +7,7 @@
 //! - a NUL hides every line end behind it, so such a line can only become too long;
 //! - an argument's first byte is looked at only when its length line is complete.
 //!
-//! [`RequestParser::parse`] first tries the shape that nearly all traffic has, up to nine arguments that are all here,
+//! [`RequestParser::parse`] first tries the shape that nearly all traffic has, up to 99 arguments that are all here,
 //! straight through the bytes. Whatever does not fit goes on in the careful half, from the argument where the straight
 //! one stopped.
 
@@ -78,7 +78,7 @@ enum State {
     Body,
 }
 
-/// Arguments that the straight half handles.
+/// Arguments that there is always storage for, once there is any.
 const SMALL_ARGS: usize = 9;
 /// Spans kept between requests, at most.
 const KEPT_SPANS: usize = 4096;
@@ -136,14 +136,17 @@ impl RequestParser {
     #[inline]
     fn straight(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
         let word = u32::from_le_bytes(*bytes.first_chunk()?);
-        let count = one_digit(word, b'*')?;
-        if count == 0 {
+        let (count, first) = match one_digit(word, b'*') {
+            Some(count) => (count, 4),
+            None => (two_digits(word, b'*')?, 5),
+        };
+        if count == 0 || count > limits.args() {
             return None;
         }
-        if !(SMALL_ARGS..=KEPT_SPANS).contains(&self.spans.len()) {
-            self.refit();
+        if !(count..=KEPT_SPANS).contains(&self.spans.len()) {
+            self.refit(count);
         }
-        let (end, found) = take_small(bytes, 4, self.spans.get_mut(..count)?, limits);
+        let (end, found) = take_small(bytes, first, self.spans.get_mut(..count)?, limits);
         self.found = found;
         if found < count {
             self.stop_at(end, count - found);
@@ -163,9 +166,10 @@ impl RequestParser {
     /// Brings the storage for spans to the size that the straight half needs, and gives back what one huge request
     /// made it grow to.
     #[cold]
-    fn refit(&mut self) {
-        self.spans.resize(SMALL_ARGS, Span::default());
-        self.spans.shrink_to(SMALL_ARGS);
+    fn refit(&mut self, count: usize) {
+        let size = count.max(SMALL_ARGS);
+        self.spans.resize(size, Span::default());
+        self.spans.shrink_to(size);
     }
 
     #[inline(never)]
@@ -376,7 +380,7 @@ fn small_body(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let word = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
     let (start, end) = match one_digit(word, b'$') {
         Some(len) => (at + 4, at + 4 + len),
-        None => (at + 5, at + 5 + two_digits(word)?),
+        None => (at + 5, at + 5 + two_digits(word, b'$')?),
     };
     (end + 2 <= bytes.len()).then_some((start, end))
 }

@@ -23,7 +23,17 @@ impl Engine {
             let Some(b) = self.backends.get_mut(key).filter(|b| b.scanned == 0 && b.framer.is_fresh()) else {
                 return at;
             };
-            let Some(Owner::Client(client, _)) = b.fifo.front().map(|f| f.part.owner) else { return at };
+            let client = match b.fifo.front().map(|f| f.part.owner) {
+                Some(Owner::Client(client, _)) => client,
+                Some(Owner::Gather(..)) => match self.express_parts(key, data, at) {
+                    end if end == at => return at,
+                    end => {
+                        at = end;
+                        continue;
+                    }
+                },
+                _ => return at,
+            };
             let Some(c) = self.clients.get_mut(client) else { return at };
             let Some(active) = c.active.as_deref_mut().filter(|a| a.order.is_ordinary()) else { return at };
             let waiting = active.backlog();
@@ -42,6 +52,32 @@ impl Engine {
                 self.output_limit(client);
             }
         }
+    }
+
+    /// As [`Engine::express_replies`], for parts of split requests, up to the last one of a request.
+    #[inline(always)]
+    fn express_parts(&mut self, key: Key<Backend>, data: &[u8], mut at: usize) -> usize {
+        let Some(b) = self.backends.get_mut(key) else { return at };
+        while let Some(front) = b.fifo.front() {
+            let len = front.len;
+            let Owner::Gather(gather, index) = front.part.owner else { break };
+            if front.part.attempts != 0 || !b.window.front_written(len as usize) {
+                break;
+            }
+            let Some(g) = self.gathers.get_mut(gather).filter(|g| self.clients.get(g.client).is_some())
+            else {
+                break;
+            };
+            let Some(end) = resp::quick_frame(&data[at..]).map(|n| at + n) else { break };
+            let Some(missing) = g.take_part(index, data, at, end) else { break };
+            b.answered(len);
+            at = end;
+            if missing == 0 {
+                self.split_answered(gather);
+                break;
+            }
+        }
+        at
     }
 }
 

@@ -74,6 +74,16 @@ impl Gather {
         std::mem::size_of::<Self>() + more
     }
 
+    /// Takes in the reply `data[start..end]` of a part of a split request, which is no error. How many parts are missing
+    /// then; `None` when this is no split request.
+    #[inline]
+    pub(super) fn take_part(&mut self, index: u16, data: &[u8], start: usize, end: usize) -> Option<usize> {
+        let Work::Split(splits) = &mut self.work else { return None };
+        splits.take_in(index, data, start, end);
+        self.missing -= 1;
+        Some(self.missing)
+    }
+
     /// The node that part `index` is for, where it is not for the owner of its slot.
     pub fn target(&self, index: u16) -> Option<Key<Node>> {
         match &self.work {
@@ -117,6 +127,21 @@ impl Engine {
         let sequence = active.map_or(0, |a| a.order.admit(bytes as u32));
         let (command, born_us) = (row.id, self.now_us());
         self.gathers.insert(Gather { client, sequence, parent: None, missing, command, born_us, work })
+    }
+
+    /// Every part of a split request was answered, none by an error just now.
+    pub(super) fn split_answered(&mut self, key: Key<Gather>) {
+        let Some(Gather { client, sequence, parent, command, born_us, work, .. }) = self.gathers.remove(key)
+        else {
+            return;
+        };
+        let Work::Split(splits) = work else { return };
+        let errors = self.counters.error_replies;
+        self.finish_split(client, sequence, parent, splits);
+        if parent.is_none() {
+            let failed = self.counters.error_replies != errors;
+            self.tally.gathered(command, born_us, self.now, failed);
+        }
     }
 
     /// A part of a gathered request was answered.

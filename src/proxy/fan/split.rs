@@ -13,8 +13,10 @@ use super::super::errors;
 use super::super::order::Sequence;
 use super::super::part::{Owner, Part};
 use super::{aggregate, Gather, Work};
+use crate::base::append::append;
 use crate::base::arena::Key;
 use crate::base::pool::Reusable;
+use crate::cluster::SLOTS;
 use crate::command::{self, Class, Command, Split};
 use crate::resp::{self, encode, Args, Limits, Parsed, RequestParser};
 
@@ -30,7 +32,7 @@ pub(in crate::proxy) struct Splits {
     elements: Vec<u8>,
     /// The parts of an array reply.
     parts: Vec<Slice>,
-    /// By key, in the order of the request: its part.
+    /// By key, in the order of the request: its part. Empty when every key is a part of its own, in that order.
     part_of: Vec<u16>,
 }
 
@@ -50,7 +52,17 @@ impl Splits {
         self.elements.capacity() + size_of_val(self.part_of.as_slice())
     }
 
-    /// Prepares for the replies to `keys`; how many parts these are.
+    /// Prepares for the replies to `keys` keys that are sent one by one.
+    fn prepare_alone(&mut self, merge: Split, keys: usize) {
+        self.merge = merge;
+        if merge == Split::Values {
+            self.parts.resize(keys, Slice { keys: 1, next: 0, end: 0 });
+            // The next request that this is lent for may need it.
+            self.part_of.reserve(keys);
+        }
+    }
+
+    /// Prepares for the replies to `keys`, which are sorted by slot; how many parts these are.
     fn prepare(&mut self, merge: Split, keys: &[Keyed]) -> usize {
         self.merge = merge;
         if merge != Split::Values {
@@ -70,7 +82,15 @@ impl Splits {
     pub(super) fn take(&mut self, index: u16, reply: &[u8]) {
         if reply.first().is_some_and(|b| resp::is_error(*b)) {
             self.error.get_or_insert_with(|| reply.to_vec());
-        } else if !self.merge_in(usize::from(index), reply) && self.error.is_none() {
+        } else {
+            self.take_in(index, reply, 0, reply.len());
+        }
+    }
+
+    /// Takes in the reply `data[start..end]` of part `index`, which is no error.
+    #[inline]
+    pub(in crate::proxy) fn take_in(&mut self, index: u16, data: &[u8], start: usize, end: usize) {
+        if !self.merge_in(usize::from(index), data, start, end) && self.error.is_none() {
             let mut error = Vec::new();
             errors::unmergeable(&mut error);
             self.error = Some(error);
@@ -78,7 +98,9 @@ impl Splits {
     }
 
     /// False when the reply has not the form that the command's replies have.
-    fn merge_in(&mut self, index: usize, reply: &[u8]) -> bool {
+    #[inline]
+    fn merge_in(&mut self, index: usize, data: &[u8], start: usize, end: usize) -> bool {
+        let reply = &data[start..end];
         match self.merge {
             Split::Pairs => reply == b"+OK\r\n",
             Split::Sum => match resp::integer(reply) {
@@ -90,15 +112,15 @@ impl Splits {
             },
             Split::Values => {
                 let Some(slice) = self.parts.get_mut(index) else { return false };
-                let (count, elements) = match reply.strip_prefix(b"*1\r\n") {
-                    Some(element) => (1, element),
-                    None => match aggregate(reply) {
-                        Some((b'*', count, elements)) => (count, elements),
+                let (count, elements) = match reply.starts_with(b"*1\r\n") {
+                    true => (1, start + 4),
+                    false => match aggregate(reply) {
+                        Some((b'*', count, elements)) => (count, end - elements.len()),
                         _ => return false,
                     },
                 };
                 slice.next = self.elements.len();
-                self.elements.extend_from_slice(elements);
+                append(&mut self.elements, data, elements, end - elements);
                 slice.end = self.elements.len();
                 count == slice.keys
             }
@@ -110,6 +132,12 @@ impl Splits {
         match self.merge {
             Split::Pairs => out.extend_from_slice(b"+OK\r\n"),
             Split::Sum => encode::integer(out, self.sum),
+            Split::Values if self.part_of.is_empty() => {
+                encode::array(out, self.parts.len());
+                for slice in &self.parts {
+                    append(out, &self.elements, slice.next, slice.end - slice.next);
+                }
+            }
             Split::Values => {
                 encode::array(out, self.part_of.len());
                 for part in &self.part_of {
@@ -120,7 +148,7 @@ impl Splits {
                         // Never `None`: the framer has counted the elements of each part.
                         _ => resp::frame_len(rest).unwrap_or(0),
                     };
-                    out.extend_from_slice(&rest[..len]);
+                    append(out, &self.elements, slice.next, len);
                     slice.next += len;
                 }
             }
@@ -173,8 +201,8 @@ impl Engine {
         }
         let mut keys = mem::take(&mut self.keys);
         keys.clear();
-        let names = args.iter().skip(1).step_by(stride);
-        keys.extend(names.zip(0u32..).map(|(name, i)| Keyed::new(command::slot(name), i)));
+        let name = |i: usize| args.get(1 + i * stride).unwrap_or_default();
+        keys.extend((0..(args.len() - 1) / stride).map(|i| Keyed::new(command::slot(name(i)), i as u32)));
         let slot = keys[0].slot();
         let step = match keys.iter().all(|k| k.slot() == slot) {
             true => self.send_whole(key, row, slot, args.frame()),
@@ -201,34 +229,62 @@ impl Engine {
             self.reply_now(key, &error);
             return Step::Taken;
         }
-        keys.sort_unstable();
         let mut splits = self.splits.take();
-        let parts = splits.prepare(split, keys);
+        let alone = are_alone(keys);
+        let parts = if alone {
+            splits.prepare_alone(split, keys.len());
+            keys.len()
+        } else {
+            keys.sort_unstable();
+            splits.prepare(split, keys)
+        };
         let gather = self.gather(key, row, args.frame().len(), parts, Work::Split(splits));
-        let kind = self.kind_for(key, row);
-        let mut head = mem::take(&mut self.scratch);
-        head.clear();
-        write_head(&mut head, row, stride(split));
+        let (kind, born_us) = (self.kind_for(key, row), self.now_us());
+        let owner = Owner::Gather(gather, 0);
+        let part = Part { owner, born_us, slot: 0, command: row.id, attempts: 0, kind, block: false };
+        if alone {
+            self.send_alone(gather, part, row, stride(split), args, keys);
+            return Step::Taken;
+        }
         for (group, index) in groups(keys).zip(0u16..) {
-            let part = Part {
-                owner: Owner::Gather(gather, index),
-                born_us: self.now_us(),
-                slot: group[0].slot(),
-                command: row.id,
-                attempts: 0,
-                kind,
-                block: false,
+            let part = Part { owner: Owner::Gather(gather, index), slot: group[0].slot(), ..part };
+            self.send_by(part, |out| write_part(out, row, stride(split), args, group));
+        }
+        Step::Taken
+    }
+
+    /// Sends each key as a part of its own, as `part` but for its number and its slot.
+    #[inline]
+    fn send_alone(
+        &mut self,
+        gather: Key<Gather>,
+        part: Part,
+        row: &'static Command,
+        stride: usize,
+        args: &Args<'_>,
+        keys: &[Keyed],
+    ) {
+        let mut head = mem::take(&mut self.scratch);
+        let len = write_padded_head(&mut head, row, stride);
+        for key in keys {
+            let (slot, position) = (key.slot(), key.position());
+            // Slots are 16 bits, so are the numbers of keys that have one each.
+            let part = Part { owner: Owner::Gather(gather, position as u16), slot, ..part };
+            let Some((start, end)) = args.encoded(1 + position * stride, 1 + (position + 1) * stride) else {
+                continue;
             };
-            self.send_by(part, |out| match *group {
-                [key] => {
-                    out.extend_from_slice(&head);
-                    write_key(out, stride(split), args, key);
-                }
-                _ => write_part(out, row, stride(split), args, group),
+            let ready = self.nodes.shared_primary(slot, part.kind).filter(|_| part.kind.is_plain());
+            let sent = ready.is_some_and(|backend| {
+                self.push_ready(backend, part, |out| {
+                    append(out, &head, 0, len);
+                    append(out, args.frame(), start, end - start);
+                })
             });
+            if !sent {
+                self.send_by(part, |out| write_part(out, row, stride, args, &[*key]));
+            }
         }
         self.scratch = head;
-        Step::Taken
     }
 
     /// All parts are answered, for the client or for a part of another split.
@@ -281,7 +337,7 @@ impl Engine {
         // Numbered where others have their slot, so that each is a group of its own.
         let keys: Vec<Keyed> = (0..count as u16).map(|i| Keyed::new(i, u32::from(i))).collect();
         let mut splits = self.splits.take();
-        splits.prepare(split, &keys);
+        splits.prepare_alone(split, count);
         let work = Work::Split(splits);
         let (command, born_us) = (part.command, part.born_us);
         let gather =
@@ -307,6 +363,17 @@ fn stride(split: Split) -> usize {
     }
 }
 
+/// Whether each of the keys has a slot of its own.
+fn are_alone(keys: &[Keyed]) -> bool {
+    let mut seen = [0u64; SLOTS / 64];
+    keys.iter().all(|key| {
+        let (word, bit) = (usize::from(key.slot()) / 64 % seen.len(), 1 << (key.slot() % 64));
+        let first = seen[word] & bit == 0;
+        seen[word] |= bit;
+        first
+    })
+}
+
 /// Sorted keys, slot by slot.
 fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
     keys.chunk_by(|a, b| a.slot() == b.slot())
@@ -325,9 +392,19 @@ fn write_head(out: &mut Vec<u8>, row: &'static Command, arguments: usize) {
     encode::bulk(out, row.name.as_bytes());
 }
 
+/// As [`write_head`], into a buffer of its own with something behind it, so that it is cheap to [`append`]. Returns its length.
+fn write_padded_head(head: &mut Vec<u8>, row: &'static Command, arguments: usize) -> usize {
+    head.clear();
+    write_head(head, row, arguments);
+    let len = head.len();
+    head.extend_from_slice(&[0; 64]);
+    len
+}
+
 /// A key, and its value where it has one, as they came.
 #[inline]
 fn write_key(out: &mut Vec<u8>, stride: usize, args: &Args<'_>, key: Keyed) {
     let first = 1 + key.position() * stride;
-    out.extend_from_slice(args.encoded(first, first + stride).unwrap_or_default());
+    let Some((start, end)) = args.encoded(first, first + stride) else { return };
+    append(out, args.frame(), start, end - start);
 }
