@@ -13,7 +13,7 @@ use crate::base::arena::Key;
 use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 
 /// Commands of one client per turn; what is left waits for the next turn, after everybody else.
-const COMMANDS_PER_TURN: u32 = 512;
+pub(super) const COMMANDS_PER_TURN: u32 = 512;
 
 /// Requests in flight at which reading a client stops.
 const MOST_IN_FLIGHT: usize = 4096;
@@ -75,9 +75,13 @@ impl Engine {
             let (consumed, intake) = self.upload_bytes(key, data);
             return self.taken_in(key, consumed, intake);
         }
-        let stored = c.active.as_mut().and_then(|a| a.parser.take());
+        let (at, count) = self.express_first(key, data);
+        if count > 0 && at == data.len() {
+            return self.taken_in(key, at, Intake::More);
+        }
+        let stored = self.clients.get_mut(key).and_then(|c| c.active.as_mut()?.parser.take());
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
-        let (consumed, intake) = self.take_requests(key, data, &mut parser);
+        let (consumed, intake) = self.take_requests(key, data, (at, COMMANDS_PER_TURN - count), &mut parser);
         self.put_parser(key, parser, data.len() - consumed);
         self.taken_in(key, consumed, intake)
     }
@@ -215,10 +219,11 @@ impl Engine {
         &mut self,
         key: Key<Client>,
         data: &[u8],
+        (mut at, mut budget): (usize, u32),
         parser: &mut RequestParser,
     ) -> (usize, Intake) {
-        let mut at = 0;
-        let mut budget = COMMANDS_PER_TURN;
+        // Whether what is next has been found not to be for the express way.
+        let mut special = true;
         while at < data.len() {
             if let Some(stop) = self.stop(key) {
                 return (if stop == Intake::Closed { data.len() } else { at }, stop);
@@ -228,13 +233,11 @@ impl Engine {
                 return (at, Intake::Paused);
             }
             let rest = &data[at..];
-            if parser.is_fresh() {
+            if !mem::replace(&mut special, true) {
                 let (len, count) = self.express_requests(key, rest, budget);
-                if count > 0 {
-                    at += len;
-                    budget -= count;
-                    continue;
-                }
+                at += len;
+                budget -= count;
+                continue;
             }
             budget -= 1;
             let (stranger, mute) =
@@ -254,6 +257,7 @@ impl Engine {
                 return (at, Intake::Paused);
             }
             at += len;
+            special = false;
         }
         (at, Intake::More)
     }
@@ -277,7 +281,7 @@ impl Engine {
 
     /// Why no further request may be taken from a client now.
     #[inline]
-    fn stop(&mut self, key: Key<Client>) -> Option<Intake> {
+    pub(super) fn stop(&mut self, key: Key<Client>) -> Option<Intake> {
         let epoch = self.nodes.epoch();
         let Some(c) = self.clients.get_mut(key) else { return Some(Intake::Closed) };
         if c.closing {

@@ -5,7 +5,7 @@ use super::super::backend::Kind;
 use super::super::client::Client;
 use super::super::dispatch::MOST_WINDOW;
 use super::super::engine::Engine;
-use super::super::intake::{room, MOST_REQUEST_BYTES};
+use super::super::intake::{room, COMMANDS_PER_TURN, MOST_REQUEST_BYTES};
 use super::super::part::{Owner, Part};
 use super::super::session::Mute;
 use crate::base::arena::Key;
@@ -24,6 +24,16 @@ impl Client {
 }
 
 impl Engine {
+    /// Takes what it can of a client's bytes before anything else is looked at; as [`Engine::express_requests`].
+    #[inline]
+    pub(in crate::proxy) fn express_first(&mut self, key: Key<Client>, data: &[u8]) -> (usize, u32) {
+        let begun = |c: &Client| c.active.as_deref().is_some_and(|a| a.parser.is_some());
+        if self.clients.get(key).is_none_or(begun) || self.stop(key).is_some() {
+            return (0, 0);
+        }
+        self.express_requests(key, data, COMMANDS_PER_TURN)
+    }
+
     /// Takes requests off the front of `data`, `most` at most, of a client that [`Engine::stop`] lets go on, up to the first
     /// one that is not for this way. Returns how many bytes and how many requests that were.
     pub(in crate::proxy) fn express_requests(
