@@ -241,7 +241,7 @@ impl Reusable for Box<Active> {
         self.out.reset();
         self.sources.clear();
         self.upload = None;
-        Some(self.order.reset() + self.out.bytes.capacity())
+        Some(std::mem::size_of::<Active>() + self.order.reset() + self.out.bytes.capacity())
     }
 }
 

@@ -34,8 +34,10 @@ use crate::config::Config;
 use crate::resp::{Limits, RequestParser};
 use crate::stats::Counters;
 
-/// Clients' working sets, and collections of split requests, kept for the next one.
-const SPARE_ACTIVES: usize = 1024;
+/// Clients' working sets kept for the next one.
+const SPARE_ACTIVES: usize = 16 * 1024;
+/// Collections of split requests kept for the next one.
+const SPARE_SPLITS: usize = 1024;
 
 /// What the engine needs to know of the process it runs in.
 #[derive(Clone, Debug)]
@@ -211,7 +213,7 @@ impl Engine {
             scratch: Vec::new(),
             scratch_part: Vec::new(),
             keys: Vec::new(),
-            splits: Pool::new(SPARE_ACTIVES),
+            splits: Pool::new(SPARE_SPLITS),
             scratch_inline: Vec::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
