@@ -20,38 +20,45 @@ impl Engine {
         mut at: usize,
     ) -> usize {
         loop {
-            let Some(b) = self.backends.get_mut(key).filter(|b| b.scanned == 0 && b.framer.is_fresh()) else {
+            let Some(b) = self.backends.get(key).filter(|b| b.scanned == 0 && b.framer.is_fresh()) else {
                 return at;
             };
-            let client = match b.fifo.front().map(|f| f.part.owner) {
-                Some(Owner::Client(client, _)) => client,
-                Some(Owner::Gather(..)) => match self.express_parts(key, data, at) {
-                    end if end == at => return at,
-                    end => {
-                        at = end;
-                        continue;
-                    }
-                },
-                _ => return at,
+            let end = match b.fifo.front().map(|f| f.part.owner) {
+                Some(Owner::Client(..)) => self.express_bunches(key, data, at),
+                Some(Owner::Gather(..)) => self.express_parts(key, data, at),
+                _ => at,
             };
-            let Some(c) = self.clients.get_mut(client) else { return at };
-            let Some(active) = c.active.as_deref_mut().filter(|a| a.order.is_ordinary()) else { return at };
+            if end == at {
+                return at;
+            }
+            at = end;
+        }
+    }
+
+    /// As [`Engine::express_replies`], for one client after the other.
+    #[inline(always)]
+    fn express_bunches(&mut self, key: Key<Backend>, data: &[u8], mut at: usize) -> usize {
+        let Some(b) = self.backends.get_mut(key) else { return at };
+        while let Some(Owner::Client(client, _)) = b.fifo.front().map(|f| f.part.owner) {
+            let Some(c) = self.clients.get_mut(client) else { break };
+            let Some(active) = c.active.as_deref_mut().filter(|a| a.order.is_ordinary()) else { break };
             let waiting = active.backlog();
-            let overdue = waiting > self.config.client_output_limit;
             self.streams.swamped |= waiting > self.streams.sizes.swamp;
             let (end, moved) = hand_over(b, client, active, data, at, &mut self.tally, self.now);
             if end == at {
-                return at;
+                break;
             }
             at = end;
             if moved && !c.dirty {
                 c.dirty = true;
                 self.dirty_clients.push(client);
             }
-            if overdue {
+            if waiting > self.config.client_output_limit {
                 self.output_limit(client);
+                break;
             }
         }
+        at
     }
 
     /// As [`Engine::express_replies`], for parts of split requests, up to the last one of a request.
@@ -109,7 +116,9 @@ fn hand_over(
             order.keep(sequence, data, at, next - at);
         } else {
             if end != at {
-                append(out, data, start, end - start);
+                if start != end {
+                    append(out, data, start, end - start);
+                }
                 start = at;
             }
             end = next;
@@ -121,6 +130,8 @@ fn hand_over(
         }
         at = next;
     }
-    append(out, data, start, end - start);
+    if start != end {
+        append(out, data, start, end - start);
+    }
     (at, order.len() != before)
 }
