@@ -1,13 +1,20 @@
-//! Memory that was freed is given back to the system.
+//! Memory that is not needed is given back to the system: what was freed, and what only the start needed.
 //!
 //! glibc hands back by itself only what lies at the ends of its arenas: when a crowd of clients has gone, most of the
 //! pages they used stay resident. So a thread that is not on the data path looks now and then, and has the allocator give
 //! back all free pages when much more is resident than once was enough, something has happened since it last did, and the
 //! process has little to do. With other allocators nothing is done.
 //!
-//! This is the only file with `unsafe`: one call of a function that glibc alone has.
+//! Most of what is resident after the start is code, of this program and of the C library, that has been run once; the
+//! system maps whole neighbourhoods of it. So once that is over, all pages of code are let go: those that are used come back
+//! by a fault, without a disk, as they stay in the page cache as long as there is memory.
+//!
+//! This is the only file with `unsafe`: two calls of the C library.
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::host;
@@ -72,6 +79,51 @@ impl Keeper {
     }
 }
 
+/// Lets go of the pages of code that were used so far.
+pub(super) fn leave_start() {
+    // Not there on other systems.
+    let Ok(map) = File::open("/proc/self/smaps") else { return };
+    clean_code(BufReader::new(map)).into_iter().for_each(drop_code);
+}
+
+/// Where code of files is mapped, but for mappings in which somebody, as a debugger, has changed something.
+fn clean_code(map: impl BufRead) -> Vec<Range<usize>> {
+    let (mut found, mut code) = (Vec::new(), None);
+    for line in map.lines().map_while(Result::ok) {
+        match line.split_once(' ') {
+            Some(("Anonymous:", size)) => {
+                found.extend(code.take().filter(|_| size.trim() == "0 kB"));
+            }
+            Some((range, rest)) if rest.starts_with("r-xp ") && rest.contains(" /") => {
+                let number = |text| usize::from_str_radix(text, 16).ok();
+                code = range.split_once('-').and_then(|(from, to)| Some(number(from)?..number(to)?));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn drop_code(range: Range<usize>) {
+    use std::ffi::{c_int, c_void};
+    extern "C" {
+        /// `int madvise(void *addr, size_t length, int advice)` of `<sys/mman.h>`.
+        fn madvise(addr: *mut c_void, length: usize, advice: c_int) -> c_int;
+    }
+    /// `MADV_DONTNEED` of Linux.
+    const DONT_NEED: c_int = 4;
+    // SAFETY: the declaration is the C library's. The range is a mapping of a file that nobody writes to and of which no page
+    // differs from the file, so whoever runs or reads in it, now or later, finds the same bytes. If the mapping has gone
+    // meanwhile, which that of a running program and its libraries has not, the call fails.
+    unsafe {
+        madvise(range.start as *mut c_void, range.len(), DONT_NEED);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn drop_code(_range: Range<usize>) {}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn give_back() {
     extern "C" {
@@ -119,6 +171,29 @@ mod tests {
         let given: Vec<u64> = (1..=65).filter(|i| busy(&mut keeper, *i)).collect();
         assert_eq!(given, [30, 60]);
         assert!(keeper.is_worth_it(at(132), 9 * MIB, 65_000_000 + BUSY_US));
+    }
+
+    #[test]
+    fn code_that_was_changed_is_kept() {
+        let map = "\
+            5500-6600 r--p 00000000 fe:00 12 /usr/bin/a\nRss: 8 kB\nAnonymous:             0 kB\n\
+            6600-7700 r-xp 00001000 fe:00 12 /usr/bin/a\nRss: 8 kB\nAnonymous:             0 kB\nVmFlags: rd ex\n\
+            7700-8800 rw-p 00002000 fe:00 12 /usr/bin/a\nAnonymous:             0 kB\n\
+            8800-9900 r-xp 00000000 fe:00 13 /usr/lib/b c.so\nAnonymous:             4 kB\n\
+            9900-aa00 r-xp 00000000 00:00 0\nAnonymous:             0 kB\n\
+            aa00-bb00 r-xp 00000000 00:00 0      [vdso]\nAnonymous:             0 kB\n\
+            ffffb000-ffffc000 r-xp 00000000 fe:00 14 /lib/d.so\nAnonymous: 0 kB\n";
+        assert_eq!(clean_code(map.as_bytes()), [0x6600..0x7700, 0xffff_b000..0xffff_c000]);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn code_runs_on_after_it_was_let_go() {
+        let before = clean_code(BufReader::new(File::open("/proc/self/smaps").unwrap()));
+        assert!(before.len() >= 2, "this program and the C library: {before:?}");
+        leave_start();
+        let text: String = (0..1000).map(|n| n.to_string()).collect();
+        assert_eq!((text.len(), text.matches("99").count()), (2890, 28));
     }
 
     #[test]

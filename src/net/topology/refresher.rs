@@ -1,6 +1,7 @@
 //! The loop of the topology thread: wait, pick nodes, ask, judge, publish.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::base::time::Time;
 use crate::cluster::{Judge, Policy, Report, SlotMap, Urgency, Verdict, SLOTS};
 use crate::config::Config;
 use crate::net::clock::Clock;
-use crate::net::memory::Keeper;
+use crate::net::memory::{self, Keeper};
 use crate::net::mesh::{Message, WorkerHandle};
 
 /// Shortest time between two refreshes.
@@ -96,8 +97,12 @@ impl Refresher {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self, hints: &Receiver<Hint>) {
+        let mut starts = true;
         while self.wait(hints) {
             self.refresh();
+            if mem::take(&mut starts) {
+                memory::leave_start();
+            }
         }
     }
 
