@@ -7,7 +7,7 @@ pub trait Reusable: Default {
 }
 
 /// Capacity in bytes above which one thing is freed rather than kept.
-const KEEP_BYTES: usize = 64 * 1024;
+const KEEP_BYTES: usize = 256 * 1024;
 /// Capacity in bytes of all that a pool keeps, at most.
 const KEEP_BYTES_IN_ALL: usize = 4 << 20;
 
