@@ -32,7 +32,7 @@ build: ## the release binary, as bin/redis-cluster-proxy
 	@mkdir -p bin
 	install -m 755 target/release/$(BINARY) bin/$(BINARY)
 
-build-min: ## a small release binary without optional features, names in stack traces and unwinding
+build-min: ## a small release binary without optional features and names in stack traces
 	cargo build --profile min --no-default-features
 	@mkdir -p bin
 	install -m 755 target/min/$(BINARY) bin/$(BINARY)

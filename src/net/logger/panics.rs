@@ -1,4 +1,5 @@
-//! Panics as `F` lines with a backtrace, on disk before the thread unwinds.
+//! Panics as `F` lines with a backtrace, on disk before the thread unwinds. Release builds do not unwind: there the process
+//! ends with the line, whichever thread it was.
 
 use std::backtrace::Backtrace;
 use std::borrow::Cow;
@@ -9,6 +10,9 @@ use super::queue::{Queue, THREAD_NAME};
 use super::FLUSH_TIMEOUT;
 use crate::config::Severity;
 
+/// With which status the process ends, as that of a program of one thread that panics.
+const STATUS: i32 = 101;
+
 /// Sends panics of all threads to `queue`; those that cannot go there are left to the hook that was set before.
 pub(super) fn install(queue: Queue) {
     let previous = panic::take_hook();
@@ -17,6 +21,9 @@ pub(super) fn install(queue: Queue) {
         let written = !is_log_thread && queue.push(line_of(info)) && queue.flush(FLUSH_TIMEOUT);
         if !written {
             previous(info);
+        }
+        if cfg!(panic = "abort") {
+            std::process::exit(STATUS);
         }
     }));
 }
