@@ -90,6 +90,7 @@ enum Fate {
     EveryPrimary,
     EveryNode,
     Walks,
+    Replicas,
     Subscribes,
     AnyPrimary,
     View,
@@ -115,6 +116,9 @@ impl Fate {
             Fate::Atomic => "transactions, atomic: all their keys in one slot".into(),
             Fate::EveryPrimary => "sent to every primary, and merged into one reply".into(),
             Fate::EveryNode => "sent to every node, and merged into one reply".into(),
+            Fate::Replicas => {
+                "waits until replicas of every primary have what this client has written".into()
+            }
             Fate::Walks => "walks all primaries; the cursor says where it is".into(),
             Fate::Subscribes => "subscriptions, shared by the clients of a worker".into(),
             Fate::View => "answered as by a cluster of one node, the proxy".into(),
@@ -142,6 +146,7 @@ fn fate(row: &'static Command) -> Fate {
         Class::EveryPrimary(_) => return Fate::EveryPrimary,
         Class::EveryNode(_) => return Fate::EveryNode,
         Class::Scan => return Fate::Walks,
+        Class::Wait => return Fate::Replicas,
         Class::PubSub | Class::Publish => return Fate::Subscribes,
         Class::ClusterView => return Fate::View,
         Class::Monitor => return Fate::Watches,

@@ -123,6 +123,8 @@ pub enum Class {
     PubSub,
     /// PUBLISH, SPUBLISH.
     Publish,
+    /// WAIT.
+    Wait,
     /// Answered in the proxy.
     Local(Local),
     /// CLUSTER sub-commands: the proxy shows itself as one node.

@@ -37,30 +37,38 @@ pub struct Kind {
     pub dedicated: bool,
     /// Carries subscriptions and nothing else.
     pub listener: bool,
+    /// Is made to wait for replicas for a moment now and then, so that they tell how far they are.
+    pub nudges: bool,
     /// The database that it has selected.
     pub db: u16,
 }
 
 impl Kind {
     /// How many kinds of shared backends there are for database 0.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// Listeners speak RESP3, so that messages can be told from replies.
-    pub const LISTENER: Kind = Kind { resp3: true, replica: false, dedicated: false, listener: true, db: 0 };
+    pub const LISTENER: Kind =
+        Kind { resp3: true, replica: false, dedicated: false, listener: true, nudges: false, db: 0 };
+
+    /// Has no replies that anybody reads.
+    pub const NUDGES: Kind =
+        Kind { resp3: false, replica: false, dedicated: false, listener: false, nudges: true, db: 0 };
 
     /// Whether the shared backend to a primary, for database 0, is meant.
     #[inline]
     pub fn is_plain(self) -> bool {
-        !(self.replica | self.dedicated | self.listener) && self.db == 0
+        !(self.replica | self.dedicated | self.listener | self.nudges) && self.db == 0
     }
 
     /// A number below [`Kind::COUNT`] for each kind of shared backend for database 0.
     #[inline]
     pub fn index(self) -> usize {
         debug_assert!(!self.dedicated && self.db == 0);
-        match self.listener {
-            true => Kind::COUNT - 1,
-            false => usize::from(self.resp3) + 2 * usize::from(self.replica),
+        match (self.listener, self.nudges) {
+            (true, _) => Kind::COUNT - 1,
+            (_, true) => Kind::COUNT - 2,
+            _ => usize::from(self.resp3) + 2 * usize::from(self.replica),
         }
     }
 }

@@ -148,7 +148,7 @@ impl Engine {
         self.shrink_scratch();
         let Some(b) = self.backends.get_mut(key) else { return };
         b.give_back();
-        if b.kind.db == 0 || b.kind.dedicated {
+        if (b.kind.db == 0 && !b.kind.nudges) || b.kind.dedicated {
             return;
         }
         let due = b.progress.after(MOST_IDLE);

@@ -112,6 +112,7 @@ impl Engine {
             Class::Scan => self.scan(key, command, args),
             Class::Local(local) => self.counted(command, |e| e.local(key, command, local, args)),
             Class::Publish => self.publish(key, command, args),
+            Class::Wait => self.counted(command, |e| e.wait(key, command, args)),
             Class::PubSub => self.counted(command, |e| e.pubsub(key, command, args)),
             Class::Info => self.counted(command, |e| e.info(key, command, args)),
             Class::ClusterView => self.counted(command, |e| e.cluster_view(key, command, args)),

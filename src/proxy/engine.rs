@@ -116,6 +116,8 @@ pub enum Alarm {
     Settle,
     /// Listeners are looked after.
     Listeners,
+    /// Primaries are asked again how far their replicas are.
+    Replicas(Key<Gather>),
     /// A client that closed its side right behind a blocking command has waited long enough.
     HungUp(Key<Client>),
     /// End of an orderly stop.
@@ -263,6 +265,7 @@ impl Engine {
                 Alarm::Settle => self.settle_alarm(),
                 Alarm::Listeners => self.listener_alarm(),
                 Alarm::HungUp(key) => self.client_hung_up(key),
+                Alarm::Replicas(key) => self.replicas_alarm(key),
                 Alarm::Drain => self.close_all_clients(),
             }
         }

@@ -26,6 +26,7 @@
 //! | `scripts` | scripts seen, loaded where they are called |
 //! | `multi` | transactions |
 //! | `lease`, `blocking`, `unblock` | backends lent to one client; commands that wait; CLIENT UNBLOCK |
+//! | `wait` | WAIT: what replicas have |
 //! | `stream` | large replies and requests, passed on as they come |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
 
@@ -68,6 +69,7 @@ mod silence;
 mod stream;
 mod tally;
 mod unblock;
+mod wait;
 mod window;
 
 pub use across::{Answer, Ask, Question};

@@ -21,4 +21,5 @@ mod streams;
 mod topology;
 mod transactions;
 mod unblock;
+mod wait;
 mod world;

@@ -42,7 +42,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("modules in HELLO", "the proxy has none, and newer servers have some built in"),
     ("SCAN with a negative cursor", "a server reads it as a huge one; the proxy says invalid cursor"),
-    ("WAIT, WAITAOF, SHUTDOWN, REPLICAOF, DEBUG, MODULE, CLIENT TRACKING", "refused, with a reason"),
+    ("WAIT", "it tells of the replicas, of which a single server has none"),
+    ("WAITAOF, SHUTDOWN, REPLICAOF, DEBUG, MODULE, CLIENT TRACKING", "refused, with a reason"),
 ];
 
 /// Which servers the commands go to, as far as it matters for what is left out.

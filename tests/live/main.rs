@@ -29,6 +29,7 @@ mod session;
 mod streams;
 mod transactions;
 mod view;
+mod wait;
 
 use std::sync::OnceLock;
 

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Command] = &[
     row("randomkey", 1, Class::EveryPrimary(Merge::AnyNonNil)).with(Flags::READONLY),
     row("flushall", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
-    refused("wait", 3, NO_WAIT),
+    row("wait", 3, Class::Wait),
     refused("waitaof", 4, NO_WAITAOF).with(Flags::BLOCKING).newer(),
     rw("move", 3, KEY),
     refused("swapdb", 3, "SWAPDB is not available through the proxy: it is not allowed in cluster mode")
@@ -50,9 +50,6 @@ pub(super) const ROWS: &[Command] = &[
 ];
 
 /// A node counts what its connection has written; a backend carries the writes of many clients.
-const NO_WAIT: &str = "WAIT is not available through the proxy: \
-    its connections to the cluster are shared by many clients, so the answer would be about the writes of others";
-
 const NO_WAITAOF: &str = "WAITAOF is not available through the proxy: \
     its connections to the cluster are shared by many clients, so the answer would be about the writes of others";
 

@@ -19,6 +19,7 @@ use super::order::Sequence;
 use super::part::{Owner, Part};
 use super::pubsub::Scope;
 use super::scan::Walk;
+use super::wait::Waiting;
 use crate::base::arena::Key;
 use crate::command::Command;
 use every::Asked;
@@ -57,6 +58,8 @@ pub(in crate::proxy) enum Work {
     Upload,
     /// So many commands of a transaction that is played.
     Block(usize),
+    /// WAIT, until replicas have caught up.
+    Wait(Box<Waiting>),
     /// A message to this channel.
     Publish(Scope, Box<[u8]>),
 }
@@ -69,6 +72,7 @@ impl Gather {
             Work::Asked(asked) => asked.memory(),
             Work::Scan(walk) => walk.memory(),
             Work::Publish(_, channel) => channel.len(),
+            Work::Wait(waiting) => waiting.memory(),
             Work::Select(_) | Work::Block(_) | Work::Upload => 0,
         };
         std::mem::size_of::<Self>() + more
@@ -98,6 +102,17 @@ impl Gather {
             Work::Scan(walk) => {
                 self.missing = 1;
                 Some(walk)
+            }
+            _ => None,
+        }
+    }
+
+    /// The WAIT that this is, if it is one; another round of parts is expected.
+    pub fn waiting(&mut self) -> Option<&mut Waiting> {
+        match &mut self.work {
+            Work::Wait(waiting) => {
+                self.missing = waiting.parts();
+                Some(waiting)
             }
             _ => None,
         }
@@ -149,8 +164,9 @@ impl Engine {
         let Some(gather) = self.gathers.get(key) else { return };
         let (command, born_us, errors) = (gather.command, gather.born_us, self.counters.error_replies);
         let is_last = gather.missing <= 1;
-        let is_request =
-            is_last && gather.parent.is_none() && !matches!(gather.work, Work::Block(_) | Work::Upload);
+        // A time that a client wanted to wait tells nothing.
+        let no_request = matches!(gather.work, Work::Block(_) | Work::Upload | Work::Wait(_));
+        let is_request = is_last && gather.parent.is_none() && !no_request;
         self.take_gathered(key, index, reply);
         if is_request && self.gathers.get(key).is_none() {
             self.tally.gathered(command, born_us, self.now, self.counters.error_replies != errors);
@@ -164,13 +180,14 @@ impl Engine {
         match &mut gather.work {
             Work::Split(splits) if wanted => splits.take(index, reply),
             Work::Asked(asked) if wanted => asked.take(index, reply),
+            Work::Wait(waiting) if wanted => waiting.take(index, reply),
             _ => {}
         }
         gather.missing -= 1;
         if gather.missing > 0 {
             return;
         }
-        if wanted && self.scan_reply(key, reply) {
+        if wanted && (self.scan_reply(key, reply) || self.wait_goes_on(key)) {
             return;
         }
         let Some(Gather { client, sequence, parent, work, .. }) = self.gathers.remove(key) else { return };
@@ -186,6 +203,11 @@ impl Engine {
             Work::Scan(walk) => {
                 let mut out = Vec::new();
                 self.finish_scan(&walk, &mut out);
+                self.reply_to(client, sequence, &out);
+            }
+            Work::Wait(waiting) => {
+                let mut out = Vec::new();
+                waiting.answer(&mut out);
                 self.reply_to(client, sequence, &out);
             }
             Work::Select(db) => self.selected(client, sequence, db, reply),

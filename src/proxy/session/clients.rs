@@ -2,7 +2,7 @@
 
 use super::filter::Filter;
 use super::line::line;
-use super::{is_label, number, BAD_NAME, NOT_AN_INTEGER, OK, SYNTAX};
+use super::{is_label, number, timeout, BAD_NAME, NOT_AN_INTEGER, OK, SYNTAX};
 use crate::base::arena::Key;
 use crate::base::time::Time;
 use crate::command::Command;
@@ -114,9 +114,7 @@ impl Engine {
     }
 
     fn end_of_pause(&self, text: &[u8]) -> Result<Time, &'static [u8]> {
-        let millis = number(text).ok_or(&b"ERR timeout is not an integer or out of range"[..])?;
-        let millis = u64::try_from(millis).map_err(|_| &b"ERR timeout is negative"[..])?;
-        Ok(self.now.after(std::time::Duration::from_millis(millis)))
+        Ok(self.now.after(timeout(text)?))
     }
 
     fn client_unblock(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {

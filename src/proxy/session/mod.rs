@@ -7,6 +7,8 @@ mod hello;
 mod line;
 mod mute;
 
+use std::time::Duration;
+
 use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
@@ -152,6 +154,12 @@ impl Engine {
 pub(in crate::proxy) fn number(text: &[u8]) -> Option<i64> {
     let n: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (n.to_string().as_bytes() == text).then_some(n)
+}
+
+/// A time in milliseconds, as a server's `getTimeoutFromObjectOrReply` reads it.
+pub(in crate::proxy) fn timeout(text: &[u8]) -> Result<Duration, &'static [u8]> {
+    let millis = number(text).ok_or(&b"ERR timeout is not an integer or out of range"[..])?;
+    Ok(Duration::from_millis(u64::try_from(millis).map_err(|_| &b"ERR timeout is negative"[..])?))
 }
 
 /// As a server's `validateClientAttr`: printable ASCII without blanks.

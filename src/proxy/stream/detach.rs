@@ -31,7 +31,7 @@ impl Engine {
     pub(super) fn detach(&mut self, key: Key<Backend>) {
         let Some(b) = self.backends.get_mut(key) else { return };
         // Few use other databases; who comes behind a large reply there waits.
-        let shared = !b.kind.dedicated && !b.kind.listener && b.kind.db == 0;
+        let shared = !b.kind.dedicated && !b.kind.listener && !b.kind.nudges && b.kind.db == 0;
         if !shared || b.detached || b.retired || self.streams.detached >= MOST_DETACHED {
             return;
         }
