@@ -46,6 +46,25 @@ fn each_database_has_backends_of_its_own() {
     assert_eq!(rig.connects(A), before);
 }
 
+/// In a debug build the worker stopped at it.
+#[test]
+fn a_split_is_of_the_database_of_its_client() {
+    let rig = Rig::three();
+    let (zero, one) = (rig.client(), selects(&rig, "1"));
+    one.sends_cmd(&["MGET", "b", "c"]);
+    for (node, key) in [(A, "b"), (B, "c")] {
+        rig.node(node).expects(&["mget", key]).replies(b"*1\r\n$1\r\n1\r\n");
+    }
+    one.receives(b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n");
+    let before = rig.connects(B);
+    zero.sends_cmd(&["MSET", "b", "0", "c", "0"]);
+    for (node, key) in [(A, "b"), (B, "c")] {
+        rig.node(node).expects(&["mset", key, "0"]).replies(b"+OK\r\n");
+    }
+    zero.receives(b"+OK\r\n");
+    assert_eq!(rig.connects(B), before + 1);
+}
+
 #[test]
 fn what_a_node_says_of_a_missing_database_is_the_reply_and_believed_for_a_while() {
     let rig = Rig::three();

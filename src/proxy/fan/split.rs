@@ -266,6 +266,7 @@ impl Engine {
     ) {
         let mut head = mem::take(&mut self.scratch);
         let len = write_padded_head(&mut head, row, stride);
+        let plain = part.kind.is_plain();
         for key in keys {
             let (slot, position) = (key.slot(), key.position());
             // Slots are 16 bits, so are the numbers of keys that have one each.
@@ -273,7 +274,7 @@ impl Engine {
             let Some((start, end)) = args.encoded(1 + position * stride, 1 + (position + 1) * stride) else {
                 continue;
             };
-            let ready = self.nodes.shared_primary(slot, part.kind).filter(|_| part.kind.is_plain());
+            let ready = plain.then(|| self.nodes.shared_primary(slot, part.kind)).flatten();
             let sent = ready.is_some_and(|backend| {
                 self.push_ready(backend, part, |out| {
                     append(out, &head, 0, len);
