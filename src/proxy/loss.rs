@@ -64,7 +64,8 @@ impl Engine {
     /// A backend's timer: its connect or its oldest part may have taken too long.
     pub(super) fn backend_alarm(&mut self, key: Key<Backend>) {
         let Some(b) = self.backends.get_mut(key) else { return };
-        b.timer = Key::NONE;
+        // An alarm of the same moment may have set it anew.
+        self.timers.cancel(mem::take(&mut b.timer));
         let connects = b.state != State::Ready;
         if b.fifo.is_empty() {
             return self.idle_backend_alarm(key);

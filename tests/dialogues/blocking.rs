@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rig::{cmd, Rig, A, B, C, SLOTS_A, SLOTS_B, SLOTS_C};
+use crate::rig::{cmd, Rig, A, B, C, D, SLOTS_A, SLOTS_B, SLOTS_C};
 
 const POPPED: &[u8] = b"*2\r\n$1\r\nb\r\n$1\r\nx\r\n";
 
@@ -295,4 +295,20 @@ fn a_watching_client_whose_waiting_goes_to_another_node_finds_its_keys_changed()
     c.sends([cmd(&["MULTI"]), cmd(&["INCR", "b"]), cmd(&["EXEC"])].concat());
     c.receives(b"+OK\r\n+QUEUED\r\n*-1\r\n");
     rig.hints();
+}
+
+/// Two timers were due, and what the first one did set the second one anew.
+#[test]
+fn a_timer_was_left_of_a_backend_that_was_lent_when_it_was_due() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["BLPOP", "b", "0"]);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]);
+    rig.advance_ms(900);
+    rig.dedicated(A).replies(b"-CLUSTERDOWN The cluster is down\r\n");
+    rig.oversleep_ms(200);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]).replies(b"*2\r\n$1\r\nb\r\n$1\r\nx\r\n");
+    c.receives(b"*2\r\n$1\r\nb\r\n$1\r\nx\r\n");
+    rig.topology(&[(D, 0..=16383)], &[]);
+    assert_eq!((rig.open(A), rig.counters().timers), (0, 0));
 }

@@ -208,6 +208,11 @@ impl Rig {
         self.world.borrow_mut().advance(Duration::from_millis(ms));
     }
 
+    /// As [`Rig::advance_ms`], but the engine is told of all of it at once.
+    pub fn oversleep_ms(&self, ms: u64) {
+        self.world.borrow_mut().oversleep(Duration::from_millis(ms));
+    }
+
     /// The time on the rig's clock.
     pub fn now_ms(&self) -> u64 {
         self.world.borrow().now.as_millis()

@@ -317,6 +317,12 @@ impl World {
         self.turn_if_stepwise();
     }
 
+    /// As [`World::advance`], but the engine is told late, as on a busy host.
+    pub fn oversleep(&mut self, by: Duration) {
+        self.now = self.now.after(by);
+        self.settle();
+    }
+
     fn turn_if_stepwise(&mut self) {
         if self.stepwise {
             self.turn();
