@@ -70,6 +70,8 @@ pub struct Client {
     pub barrier: bool,
     /// A large request of it is passed on as it comes.
     pub uploading: bool,
+    /// It waits for replicas.
+    pub waits: bool,
     /// Whether it is on the engine's list of clients that CLIENT PAUSE holds up.
     pub held: bool,
     /// Is shown what passes through the proxy.
@@ -170,6 +172,7 @@ impl Client {
             paused: false,
             barrier: false,
             uploading: false,
+            waits: false,
             held: false,
             monitor: false,
             dirty: false,
@@ -186,9 +189,9 @@ impl Client {
         }
     }
 
-    /// Whether it waits for another client.
+    /// Whether it waits for another client, or for replicas.
     pub fn is_blocked(&self) -> bool {
-        self.lease.as_deref().is_some_and(|l| l.blocked_until().is_some())
+        self.waits || self.lease.as_deref().is_some_and(|l| l.blocked_until().is_some())
     }
 
     /// Whether every request was answered (though perhaps not written), but an EXEC that is being played.

@@ -34,6 +34,9 @@ impl Engine {
         let Some(key) = self.clients.iter().find(|(_, c)| is(c)).map(|(key, _)| key) else {
             return Answer::Count(0);
         };
+        if self.end_waiting(key, error.then_some(UNBLOCKED)) {
+            return Answer::Count(1);
+        }
         match self.leased(key).filter(|b| self.may_have_been_read(*b)) {
             Some(backend) => self.unblock_there(backend),
             None => Answer::Count(i64::from(self.unblock_here(key, error))),
@@ -45,6 +48,9 @@ impl Engine {
         let blocked: Vec<_> =
             self.clients.iter().filter(|(_, c)| c.is_blocked()).map(|(key, _)| key).collect();
         for key in blocked {
+            if self.end_waiting(key, None) {
+                continue;
+            }
             match self.leased(key).filter(|b| self.may_have_been_read(*b)) {
                 Some(backend) => {
                     if let Answer::Waits(place) = self.unblock_there(backend) {

@@ -75,11 +75,6 @@ impl Waiting {
         self.primaries.len() * std::mem::size_of::<Primary>()
     }
 
-    /// How many parts a round has.
-    pub(super) fn parts(&self) -> usize {
-        self.primaries.len()
-    }
-
     /// Takes in what primary `index` says.
     pub(super) fn take(&mut self, index: u16, reply: &[u8]) {
         let Some(primary) = self.primaries.get_mut(usize::from(index)) else { return };
@@ -177,17 +172,33 @@ impl Engine {
         let waiting = Waiting { wanted, until, pause: Duration::ZERO, primaries, failure: None };
         let gather = self.gather(key, row, args.frame().len(), parts, Work::Wait(Box::new(waiting)));
         if let Some(c) = self.clients.get_mut(key) {
-            c.barrier = true;
+            (c.barrier, c.waits) = (true, true);
         }
         self.ask_primaries(gather, false);
         Step::Taken
     }
 
+    /// A client that waits for replicas gets `instead`, or what was reached, with the next answers of the primaries. False when
+    /// it waits for none.
+    pub(super) fn end_waiting(&mut self, client: Key<Client>, instead: Option<&[u8]>) -> bool {
+        if self.clients.get(client).is_none_or(|c| !c.waits) {
+            return false;
+        }
+        let now = self.now;
+        for key in self.gathers.keys() {
+            let of_client = self.gathers.get_mut(key).filter(|g| g.client == client);
+            let Some(waiting) = of_client.and_then(Gather::waiting) else { continue };
+            waiting.until = Some(now);
+            waiting.failure = waiting.failure.take().or(instead.map(Box::from));
+        }
+        true
+    }
+
     /// All primaries have said how far they are. True when they will be asked again.
     pub(super) fn wait_goes_on(&mut self, key: Key<Gather>) -> bool {
-        let (now, draining) = (self.now, self.draining);
+        let now = self.now;
         let Some(waiting) = self.gathers.get_mut(key).and_then(Gather::waiting) else { return false };
-        if draining || waiting.is_over(now) {
+        if waiting.is_over(now) {
             return false;
         }
         let pause = waiting.until.map_or(waiting.pause, |t| waiting.pause.min(t.since(now)));
@@ -214,6 +225,9 @@ impl Engine {
     fn ask_primaries(&mut self, key: Key<Gather>, nudge: bool) {
         let Some(waiting) = self.gathers.get_mut(key).and_then(Gather::waiting) else { return };
         let slots: Vec<u16> = waiting.primaries.iter().map(|p| p.slot).collect();
+        if let Some(gather) = self.gathers.get_mut(key) {
+            gather.await_parts(slots.len());
+        }
         let row = |name: &[u8]| command::lookup(name).map_or(0, |row| row.id);
         let (info, wait) = (row(b"info"), row(b"wait"));
         for (slot, index) in slots.into_iter().zip(0u16..) {

@@ -102,3 +102,35 @@ fn a_client_that_leaves_while_it_waits_leaves_nothing_behind() {
         assert_eq!((counters.gathers, counters.clients, counters.in_flight), (0, 0, 0));
     }
 }
+
+#[test]
+fn client_unblock_ends_the_waiting_for_replicas() {
+    let rig = Rig::three();
+    let (c, other) = (rig.client(), rig.client());
+    let mut round = Round::First;
+    for (how, reply) in [("TIMEOUT", ":0"), ("ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK")] {
+        c.sends_cmd(&["CLIENT", "ID"]);
+        let id = c.receives_line().trim_start_matches(':').to_owned();
+        c.sends_cmd(&["WAIT", "1", "0"]);
+        asked(&rig, round, 100, [&[100], &[100], &[]]);
+        other.sends_cmd(&["CLIENT", "UNBLOCK", &id, how]).receives(b":1\r\n");
+        rig.advance_ms(1);
+        asked(&rig, Round::Nudged, 100, [&[100], &[100], &[]]);
+        c.receives(format!("{reply}\r\n"));
+        other.sends_cmd(&["CLIENT", "UNBLOCK", &id]).receives(b":0\r\n");
+        round = Round::Again;
+    }
+}
+
+#[test]
+fn an_orderly_stop_ends_the_waiting_for_replicas() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["WAIT", "1", "0"]);
+    asked(&rig, Round::First, 100, [&[100], &[100], &[]]);
+    rig.advance_ms(1);
+    rig.drain();
+    c.is_open();
+    asked(&rig, Round::Nudged, 100, [&[100], &[100], &[]]);
+    c.receives(b":0\r\n").is_closed();
+}

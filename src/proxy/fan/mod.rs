@@ -107,15 +107,17 @@ impl Gather {
         }
     }
 
-    /// The WAIT that this is, if it is one; another round of parts is expected.
+    /// The WAIT that this is, if it is one.
     pub fn waiting(&mut self) -> Option<&mut Waiting> {
         match &mut self.work {
-            Work::Wait(waiting) => {
-                self.missing = waiting.parts();
-                Some(waiting)
-            }
+            Work::Wait(waiting) => Some(waiting),
             _ => None,
         }
+    }
+
+    /// So many parts are expected from now on.
+    pub fn await_parts(&mut self, parts: usize) {
+        self.missing = parts;
     }
 
     /// The name of the node that part `index` is for, where it is not for the owner of its slot.
@@ -206,6 +208,9 @@ impl Engine {
                 self.reply_to(client, sequence, &out);
             }
             Work::Wait(waiting) => {
+                if let Some(c) = self.clients.get_mut(client) {
+                    c.waits = false;
+                }
                 let mut out = Vec::new();
                 waiting.answer(&mut out);
                 self.reply_to(client, sequence, &out);

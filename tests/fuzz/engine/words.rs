@@ -120,7 +120,7 @@ pub const COMMANDS: &[&str] = &[
     "SELECT 1",
     "ROLE",
     "COMMAND COUNT",
-    "WAIT 0 0",
+    "WAIT 1 5",
     "DEBUG SLEEP 0",
     "GET",
     "",
