@@ -174,10 +174,18 @@ fn clients_of_one_key_are_woken_in_order_and_cancelled_when_they_leave() {
     }
     assert_eq!(pusher.line("LLEN order"), b":0\r\n");
     // A client that is gone at once blocks nobody either.
+    let mut figure = |name: &str| -> usize {
+        let info = text(&pusher.line("INFO"));
+        info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')?.parse().ok()).expect("a figure")
+    };
+    let come = figure("total_connections_received") + 20;
     for _ in 0..20 {
         let mut c = proxy.client();
         c.send_command(&["BLPOP", "order", "0"]);
     }
+    wait_until("they have come and gone", PATIENCE, || {
+        figure("total_connections_received") == come && figure("connected_clients") == left + 1
+    });
     wait_blocked(&cluster, 0);
     assert_eq!(pusher.line("RPUSH order x"), b":1\r\n");
     assert_eq!(pusher.line("LLEN order"), b":1\r\n", "somebody who has gone took it");
