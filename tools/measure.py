@@ -266,6 +266,10 @@ def main():
              "binary_kib": os.path.getsize(BINARY) // 1024}
     print("memory after start      " + "   ".join(f"{k} {v} KiB" for k, v in found["start_kib"].items()))
     print(f"size of the binary      {found['binary_kib']} KiB", flush=True)
+    if not options.only:
+        # Before the loads, which leave free memory behind.
+        found["idle_kib"] = {p.name: memory_per_idle_client(p) for p in processes if p.name != "nutcracker"}
+        print("memory per idle client  " + "   ".join(f"{k} {v} KiB" for k, v in found["idle_kib"].items()), flush=True)
     for name, arguments, requests in LOADS:
         if not options.only or options.only in name:
             requests = max(20_000, int(requests * options.scale))
@@ -273,8 +277,6 @@ def main():
     if not options.only:
         found["loads"]["connect, GET, close"] = measure(processes, "connect, GET, close", connect_and_close, [],
                                                         int(CONNECTIONS * options.scale), options.turns)
-        found["idle_kib"] = {p.name: memory_per_idle_client(p) for p in processes if p.name != "nutcracker"}
-        print("memory per idle client  " + "   ".join(f"{k} {v} KiB" for k, v in found["idle_kib"].items()), flush=True)
     if options.latency:
         found["latency"] = measure_latency(server, processes, folder)
     if options.publish:
