@@ -15,8 +15,9 @@ use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 /// Commands of one client per turn; what is left waits for the next turn, after everybody else.
 pub(super) const COMMANDS_PER_TURN: u32 = 512;
 
-/// Requests in flight at which reading a client stops.
-const MOST_IN_FLIGHT: usize = 4096;
+/// Requests in flight at which reading a client stops. They lie before those of others at the nodes: with four times as many
+/// a client with a pipeline of 100,000 is a fifth faster, and the 99th percentile of others more than twice as long.
+const MOST_IN_FLIGHT: usize = 1024;
 
 /// Bytes of requests in flight at which reading a client stops.
 pub(super) const MOST_REQUEST_BYTES: usize = 4 << 20;

@@ -11,7 +11,7 @@ fn ms(n: u64) -> Duration {
 /// Commands of one client per turn.
 const PER_TURN: usize = 512;
 /// Requests of one client in flight.
-const IN_FLIGHT: usize = 4096;
+const IN_FLIGHT: usize = 1024;
 
 #[test]
 fn a_client_with_100_000_commands_is_paused_and_others_are_served_in_between() {
