@@ -609,3 +609,19 @@ fn replies_were_lost_with_a_large_request_that_its_client_did_not_end() {
         c.takes(None).receives(b"$1\r\nx\r\n").is_closed();
     }
 }
+
+/// The cluster is asked about it behind a large reply whose client takes nothing.
+#[test]
+fn an_unknown_command_waited_a_minute_for_a_client_that_takes_nothing() {
+    let rig = Rig::streaming();
+    rig.topology(&[(A, 0..=16383)], &[]);
+    let (slow, other) = (rig.client(), rig.client());
+    slow.takes(Some(0)).sends_cmd(&["GET", "b"]);
+    other.sends_cmd(&["NOSUCH", "b"]);
+    rig.node(A).expects(&["GET", "b"]).expects(&["COMMAND", "INFO", "nosuch"]);
+    let replies = [&bulk(&vec![b'v'; 30_000])[..], b"*1\r\n*-1\r\n"].concat();
+    rig.node(A).replies(&replies[..20_000]).replies(&replies[20_000..]);
+    rig.advance_ms(2_100);
+    other.receives_error("ERR unknown command 'NOSUCH'", &["with args beginning with: 'b'"]);
+    rig.leave_unfinished();
+}

@@ -91,7 +91,12 @@ impl Engine {
             let later = order::is_before(sequence, self.sequence_of(p));
             self.client_of(p) == first && later
         };
-        b.fifo.iter().skip(1).any(|f| self.waiting_client(&f.part).is_some() && !anyway(&f.part))
+        b.fifo.iter().skip(1).any(|f| self.is_awaited(&f.part) && !anyway(&f.part))
+    }
+
+    /// Whether anybody waits for a part; for a question about the cluster, somebody who does has asked it.
+    fn is_awaited(&self, part: &Part) -> bool {
+        matches!(part.owner, Owner::Ask(_) | Owner::Lookup(_)) || self.waiting_client(part).is_some()
     }
 
     /// The client that waits for a part, if it is still there.
