@@ -5,6 +5,7 @@
 //! library does not fit, those of 32 bits) there is no profile.
 
 mod format;
+mod gzip;
 #[cfg(all(feature = "profile", unix, target_pointer_width = "64"))]
 mod symbols;
 
@@ -39,7 +40,7 @@ impl fmt::Display for ProfileError {
 
 impl std::error::Error for ProfileError {}
 
-/// Takes a profile for `duration`, on the calling thread, and gives it gzipped.
+/// Takes a profile for `duration`, on the calling thread, and gives it as a gzip file.
 ///
 /// # Errors
 /// [`ProfileError::Busy`] while another one is being taken, and the others as they say.
@@ -49,11 +50,11 @@ pub fn cpu(duration: Duration) -> Result<Vec<u8>, ProfileError> {
 
 #[cfg(all(feature = "profile", unix, target_pointer_width = "64"))]
 mod sampler {
-    use std::io::Write;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::format::{Frame, Profile};
+    use super::gzip;
     use super::symbols::Symbols;
     use super::ProfileError;
     use crate::net::clock::Clock;
@@ -105,7 +106,7 @@ mod sampler {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
             profile.sample(without_sampler(names), &String::from_utf8_lossy(thread), count);
         }
-        gzip(&profile.finish())
+        Ok(gzip::stored(&profile.finish()))
     }
 
     /// A stack begins with how the sample was taken: the handler of the signal, and the system's frame behind it.
@@ -114,12 +115,6 @@ mod sampler {
             names.drain(..(handler + 2).min(names.len()));
         }
         names.into_iter().map(|function| vec![Frame { function, file: String::new(), line: 0 }])
-    }
-
-    fn gzip(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(bytes).map_err(failed)?;
-        encoder.finish().map_err(failed)
     }
 
     fn failed(error: impl std::fmt::Display) -> ProfileError {
