@@ -5,5 +5,6 @@ pub mod arena;
 pub mod pool;
 pub mod random;
 pub mod sha1;
+pub mod sort;
 pub mod time;
 pub mod wheel;

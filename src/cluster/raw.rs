@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::{NodeInfo, ShardInfo, SlotMap, NO_SHARD, SLOTS};
+use crate::base::sort;
 
 /// One server, by the name the cluster has for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +63,7 @@ fn unique_nodes<'a>(found: impl Iterator<Item = (&'a RawNode, SocketAddr)>) -> V
     let mut nodes: Vec<NodeInfo> = found
         .map(|(node, addr)| NodeInfo { id: node.id.clone(), addr, name: display_name(&node.host, node.port) })
         .collect();
-    nodes.sort_by(|a, b| (a.addr, &a.name).cmp(&(b.addr, &b.name)));
+    sort::by(&mut nodes, |a, b| (a.addr, &a.name).cmp(&(b.addr, &b.name)));
     nodes.dedup_by_key(|n| n.addr);
     nodes
 }
@@ -100,7 +101,7 @@ impl Assembly {
             }
         }
         for shard in &mut self.map.shards {
-            shard.replicas.sort_unstable();
+            sort::by_key(&mut shard.replicas, |node| *node);
         }
         self.map
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::raw::{RawNode, RawRange, RawTopology};
 use super::SLOTS;
+use crate::base::sort;
 use crate::resp::Value;
 
 /// Nodes in one topology, at most; a cluster is at most about 1,000 (Redis Cluster specification).
@@ -67,7 +68,7 @@ pub fn parse_slots(reply: &Value, asked: &str) -> Result<RawTopology, TopologyEr
     }
     let entries = reply.as_array().ok_or(TopologyError::Malformed("no array"))?;
     let mut ranges = entries.iter().map(|e| parse_range(e, asked)).collect::<Result<Vec<_>, _>>()?;
-    ranges.sort_by_key(|r| r.first);
+    sort::by_key(&mut ranges, |r| r.first);
     check_overlap(&ranges)?;
     check_nodes(&ranges)?;
     Ok(RawTopology { ranges })

@@ -2,12 +2,13 @@
 
 use super::flags::{Flag, Kind, FLAGS};
 use super::PROGRAM;
+use crate::base::sort;
 
 /// The usage text, byte for byte as Go's `flag.PrintDefaults` lays it out: sorted by name, defaults that are zero
 /// values left out, strings quoted.
 pub(super) fn text() -> String {
     let mut rows: Vec<&Flag> = FLAGS.iter().collect();
-    rows.sort_by_key(|flag| flag.name);
+    sort::by_key(&mut rows, |flag| flag.name);
     let mut out = format!("Usage of {PROGRAM}:\n");
     for flag in rows {
         out.push_str(&usage_row(flag));

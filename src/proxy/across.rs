@@ -22,6 +22,7 @@ use super::pause::Scope;
 use super::session::Filter;
 use super::unblock::Place;
 use crate::base::arena::Key;
+use crate::base::sort;
 use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
 use crate::resp::{self, encode};
@@ -336,7 +337,7 @@ impl Engine {
 
 /// All lines, oldest client first, or those of `ids` in their order, repeated where an id is.
 fn in_order(mut lines: Vec<(u64, Vec<u8>)>, ids: Option<&[u64]>) -> Vec<u8> {
-    lines.sort_unstable_by_key(|(id, _)| *id);
+    sort::by_key(&mut lines, |(id, _)| *id);
     let of = |id: &u64| lines.binary_search_by_key(id, |(id, _)| *id).ok().map(|i| lines[i].1.as_slice());
     match ids {
         None => lines.iter().flat_map(|(_, line)| line.iter().copied()).collect(),

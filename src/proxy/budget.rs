@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::fan::Keyed;
 use super::recover::Parked;
 use crate::base::arena::Key;
+use crate::base::sort;
 use crate::base::time::Time;
 
 /// Time between two counts; a count looks at each client once.
@@ -74,7 +75,7 @@ impl Engine {
         let (held, share) = (self.held_memory(), self.budget_share());
         let Some(over) = held.checked_sub(share).filter(|over| *over > 0) else { return };
         let mut by_client = self.memory_by_client();
-        by_client.sort_unstable_by_key(|(key, bytes)| (Reverse(*bytes), key.index()));
+        sort::by_key(&mut by_client, |(key, bytes)| (Reverse(*bytes), key.index()));
         let mut left = over;
         for (key, bytes) in by_client {
             if left == 0 || bytes < SMALL {

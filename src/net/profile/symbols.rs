@@ -7,6 +7,8 @@
 use std::fs;
 use std::ops::Range;
 
+use crate::base::sort;
+
 /// The files that are mapped into this process.
 pub(super) struct Symbols {
     mapped: Vec<Mapped>,
@@ -124,7 +126,7 @@ fn read(bytes: &[u8]) -> Option<Table> {
     let symbols = of_kind(ALL_SYMBOLS).or_else(|| of_kind(DYNAMIC_SYMBOLS))?;
     table.names = body(bytes, sections.get(word(symbols, 40)? as usize)?)?.to_vec();
     table.functions = body(bytes, symbols)?.chunks_exact(24).filter_map(function).collect();
-    table.functions.sort_unstable_by_key(|(at, name)| (at.start, *name));
+    sort::by_key(&mut table.functions, |(at, name)| (at.start, *name));
     Some(table)
 }
 

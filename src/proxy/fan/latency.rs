@@ -2,9 +2,8 @@
 //!
 //! Forms are those of Redis 7.0 to 8.2 and Valkey 9.1.
 
-use std::collections::BTreeMap;
-
 use super::merge::Replies;
+use crate::base::sort;
 use crate::resp::{self, encode, Protocol, Value};
 
 /// LATENCY HISTORY: pairs of a time in seconds and milliseconds, oldest first.
@@ -15,7 +14,7 @@ pub(super) fn history(replies: &Replies) -> Option<Vec<u8>> {
             pairs.push((resp::integer(resp::children(pair).ok()?.next()?)?, pair));
         }
     }
-    pairs.sort_by_key(|(seconds, _)| *seconds);
+    sort::by_key(&mut pairs, |(seconds, _)| *seconds);
     let mut out = Vec::new();
     encode::array(&mut out, pairs.len());
     pairs.iter().for_each(|(_, pair)| out.extend_from_slice(pair));
@@ -60,8 +59,9 @@ fn add_event(known: &mut [i64], other: &[i64]) -> Option<()> {
     Some(())
 }
 
-/// What a node says of one command: how many calls, and for some bounds in microseconds how many took no longer.
-type Histogram = (i64, BTreeMap<i64, i64>);
+/// What a node says of one command: how many calls, and for some bounds in microseconds, in their order, how many took no
+/// longer.
+type Histogram = (i64, Vec<(i64, i64)>);
 
 /// LATENCY HISTOGRAM: by command its calls and their cumulative distribution.
 pub(super) fn histograms(replies: &Replies, protocol: Protocol) -> Option<Vec<u8>> {
@@ -89,19 +89,25 @@ fn read_histogram(value: &Value) -> Option<Histogram> {
     let calls = value.field(b"calls")?.as_int()?;
     let buckets = entries(value.field(b"histogram_usec")?)?;
     let counts = buckets.iter().map(|(bound, n)| Some((bound.as_int()?, n.as_int()?)));
-    Some((calls, counts.collect::<Option<_>>()?))
+    let mut counts = counts.collect::<Option<Vec<_>>>()?;
+    sort::by_key(&mut counts, |(bound, _)| *bound);
+    Some((calls, counts))
 }
 
 /// Each node leaves out bounds at which its count does not grow, so the count at a bound is that at its last one.
 fn write_histogram(out: &mut Vec<u8>, all: &[Histogram], protocol: Protocol) {
-    let bounds: std::collections::BTreeSet<i64> = all.iter().flat_map(|(_, b)| b.keys().copied()).collect();
+    let mut bounds: Vec<i64> =
+        all.iter().flat_map(|(_, counts)| counts.iter().map(|(bound, _)| *bound)).collect();
+    sort::by_key(&mut bounds, |bound| *bound);
+    bounds.dedup();
     encode::map(out, 2, protocol);
     encode::bulk(out, b"calls");
     encode::integer(out, all.iter().map(|(calls, _)| calls).sum());
     encode::bulk(out, b"histogram_usec");
     encode::map(out, bounds.len(), protocol);
     for bound in bounds {
-        let up_to = |(_, counts): &Histogram| counts.range(..=bound).next_back().map_or(0, |(_, n)| *n);
+        let up_to =
+            |(_, counts): &Histogram| counts.iter().rfind(|(at, _)| *at <= bound).map_or(0, |(_, n)| *n);
         encode::integer(out, bound);
         encode::integer(out, all.iter().map(up_to).sum());
     }

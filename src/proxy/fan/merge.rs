@@ -3,6 +3,7 @@
 
 use super::aggregate;
 use crate::base::random::Random;
+use crate::base::sort;
 use crate::resp::{self, encode, Protocol};
 
 /// The replies of all nodes, in the order in which the nodes were asked; some functions here take no errors.
@@ -92,7 +93,7 @@ pub(super) fn log_entries(replies: &Replies, limit: usize) -> Option<Vec<u8>> {
         }
     }
     // Stable: what is of one second stays in the order of the nodes, each with its latest entry first.
-    entries.sort_by_key(|(seconds, _, _)| std::cmp::Reverse(*seconds));
+    sort::by_key(&mut entries, |(seconds, _, _)| std::cmp::Reverse(*seconds));
     entries.truncate(limit);
     let mut out = Vec::new();
     encode::array(&mut out, entries.len());

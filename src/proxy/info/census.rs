@@ -1,9 +1,10 @@
 //! The INFO of all primaries, as one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::Chosen;
+use crate::base::sort;
 use crate::resp::Value;
 
 /// What INFO was asked for, and what the primaries have said so far.
@@ -57,10 +58,13 @@ impl Census {
         Some(all.into_iter().find(|text| *text != usual).unwrap_or(usual).to_owned())
     }
 
-    /// The databases that have keys on some primary.
-    pub(super) fn databases(&self) -> BTreeSet<u16> {
+    /// The databases that have keys on some primary, in their order.
+    pub(super) fn databases(&self) -> Vec<u16> {
         let names = self.nodes.iter().flat_map(|node| node.keys());
-        names.filter_map(|name| name.strip_prefix("db")?.parse().ok()).collect()
+        let mut all: Vec<u16> = names.filter_map(|name| name.strip_prefix("db")?.parse().ok()).collect();
+        sort::by_key(&mut all, |db| *db);
+        all.dedup();
+        all
     }
 
     /// Keys of a database, those that expire, and their mean time to live in milliseconds.

@@ -1,5 +1,6 @@
 //! What INFO shows of the workers and of the host.
 
+use crate::base::sort;
 use crate::proxy::across::Answer;
 use crate::proxy::client::Client;
 use crate::proxy::engine::Engine;
@@ -64,7 +65,7 @@ impl ErrorCounts {
     /// Kinds and how many of each, in the order of the alphabet.
     pub(super) fn sorted(&self) -> Vec<(&str, u64)> {
         let mut all: Vec<_> = self.0.iter().map(|(code, count)| (code.as_str(), *count)).collect();
-        all.sort_unstable();
+        sort::by_key(&mut all, |one| *one);
         all
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{names, Scope};
+use crate::base::sort;
 
 /// Capacity of a table up to which it is not shrunk.
 const KEEP_CAPACITY: usize = 64;
@@ -67,7 +68,7 @@ impl Audience {
     pub(super) fn names(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
         let matches = |name: &&Arc<[u8]>| pattern.is_none_or(|p| names::matches(p, name));
         let mut names: Vec<_> = self.read()[scope as usize].keys().filter(matches).cloned().collect();
-        names.sort_unstable();
+        sort::by(&mut names, Ord::cmp);
         names
     }
 

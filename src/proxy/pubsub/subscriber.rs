@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::hub::Topic;
 use super::Scope;
 use crate::base::arena::Key;
+use crate::base::sort;
 use crate::base::time::Time;
 use crate::proxy::order::Sequence;
 
@@ -86,7 +87,7 @@ impl Subscriber {
     /// orders are random at a server.
     pub fn topics(&self, scope: Scope) -> Vec<Key<Topic>> {
         let mut all: Vec<Joined> = self.topics[scope as usize].values().copied().collect();
-        all.sort_unstable_by_key(|j| j.number);
+        sort::by_key(&mut all, |j| j.number);
         all.into_iter().map(|j| j.topic).collect()
     }
 
