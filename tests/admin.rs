@@ -9,6 +9,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::net::admin::{spawn, AdminHandle, AdminParts};
+use redis_cluster_proxy::net::channel;
 use redis_cluster_proxy::net::clock::Clock;
 use redis_cluster_proxy::net::mesh::{Message, WorkerHandle};
 use redis_cluster_proxy::net::topology::{self, TopologyHandle};
@@ -22,7 +23,7 @@ struct Admin {
     handle: AdminHandle,
     topology: TopologyHandle,
     levels: Receiver<LevelFilter>,
-    _mute: Receiver<Message>,
+    _mute: channel::Receiver<Message>,
     _poll: mio::Poll,
 }
 
@@ -31,9 +32,9 @@ impl Admin {
     fn start(node: SocketAddr) -> Admin {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let (busy, messages) = channel();
+        let (busy, messages) = channel::channel(usize::MAX);
         std::thread::spawn(move || count(&messages));
-        let (deaf, mute) = channel();
+        let (deaf, mute) = channel::channel(usize::MAX);
         let workers = vec![WorkerHandle::new(busy, Arc::clone(&waker)), WorkerHandle::new(deaf, waker)];
         workers[0].client_added();
         let topology = topology::spawn(config(node), Vec::new()).unwrap();
@@ -75,12 +76,12 @@ fn setter(sender: Sender<LevelFilter>) -> Box<dyn Fn(LevelFilter) + Send + Sync>
 }
 
 /// A worker that has read one more command each time it is asked.
-fn count(messages: &Receiver<Message>) {
+fn count(messages: &channel::Receiver<Message>) {
     let mut totals = Totals { counters: Counters { moved: 7, ..Counters::default() }, ..Totals::default() };
-    while let Ok(message) = messages.recv() {
+    while let Some(message) = messages.recv() {
         if let Message::Counters(sender) = message {
             totals.counters.requests += 1;
-            let _ = sender.try_send(totals.clone());
+            sender.send(totals.clone());
         }
     }
 }

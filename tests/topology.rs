@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis_cluster_proxy::cluster::{SlotMap, SLOTS};
 use redis_cluster_proxy::config::Config;
+use redis_cluster_proxy::net::channel;
 use redis_cluster_proxy::net::mesh::{Message, WorkerHandle};
 use redis_cluster_proxy::net::topology::{spawn, Hint, TopologyHandle};
 
@@ -123,7 +124,7 @@ fn config(startup: &[String], interval: Duration, password: &str) -> Arc<Config>
 /// A running topology thread and a worker that it publishes to. Stops it in the end.
 struct Proxy {
     topology: TopologyHandle,
-    messages: Receiver<Message>,
+    messages: channel::Receiver<Message>,
     _poll: mio::Poll,
 }
 
@@ -131,14 +132,14 @@ impl Proxy {
     fn start(startup: &[String], interval: Duration, password: &str) -> Proxy {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let (sender, messages) = channel();
+        let (sender, messages) = channel::channel(usize::MAX);
         let worker = WorkerHandle::new(sender, waker);
         let topology = spawn(config(startup, interval, password), vec![worker]).unwrap();
         Proxy { topology, messages, _poll: poll }
     }
 
     fn map(&self) -> Arc<SlotMap> {
-        match self.messages.recv_timeout(SOON).expect("a map") {
+        match self.messages.recv_within(SOON).expect("a map") {
             Message::Topology(map) => map,
             other => panic!("unexpected {other:?}"),
         }

@@ -1,12 +1,12 @@
 //! The life of the process from when it serves to its end: signals, a successor, the orderly stop.
 
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::admin::AdminHandle;
+use super::channel::{channel, Nothing, Receiver, Sender};
 use super::clock::Clock;
 use super::logger::LogHandle;
 use super::server::Server;
@@ -33,7 +33,7 @@ pub fn live(
     log: &LogHandle,
     upgrade_timeout: Duration,
 ) {
-    let (events, inbox) = channel();
+    let (events, inbox) = channel(usize::MAX);
     take_signals(signals, events.clone());
     let successor = serve(&server, &inbox, &events, log);
     if let Some(pid) = successor {
@@ -51,7 +51,8 @@ pub fn live(
     }
     let log = log.clone();
     std::thread::spawn(move || {
-        if inbox.iter().any(|event| matches!(event, Event::Signal(s) if s != SIGHUP && s != SIGUSR2)) {
+        let ends = |event| matches!(event, Event::Signal(s) if s != SIGHUP && s != SIGUSR2);
+        if std::iter::from_fn(|| inbox.recv()).any(ends) {
             log::warn!("second signal: stopping at once");
             log.flush(FLUSH);
             std::process::exit(1);
@@ -63,7 +64,7 @@ pub fn live(
 fn take_signals(mut signals: Signals, events: Sender<Event>) {
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
+            if !events.send(Event::Signal(signal)) {
                 return;
             }
         }
@@ -73,7 +74,7 @@ fn take_signals(mut signals: Signals, events: Sender<Event>) {
 /// Until the orderly stop is due; the process id of who has taken over, if somebody has.
 fn serve(server: &Server, inbox: &Receiver<Event>, events: &Sender<Event>, log: &LogHandle) -> Option<u32> {
     let mut starting = false;
-    for event in inbox {
+    while let Some(event) = inbox.recv() {
         match event {
             Event::Signal(SIGHUP) => log.reopen(),
             Event::Signal(SIGUSR2) if starting => log::warn!("SIGUSR2: a new process is starting already"),
@@ -96,7 +97,7 @@ fn serve(server: &Server, inbox: &Receiver<Event>, events: &Sender<Event>, log: 
 fn succeed(server: &Server, events: &Sender<Event>) -> bool {
     let events = events.clone();
     // Nobody listens any more when this process stops meanwhile.
-    let then = move |result| drop(events.send(Event::Successor(result)));
+    let then = move |result| _ = events.send(Event::Successor(result));
     let started =
         server.socket().and_then(|(socket, origin)| handover::start_successor(socket, origin, then));
     match &started {
@@ -111,11 +112,11 @@ fn serve_on(server: &Server, inbox: &Receiver<Event>, log: &LogHandle, time: Dur
     let clock = Clock::new();
     let end = clock.now().after(time);
     while server.clients() > 0 && clock.now() < end {
-        match inbox.recv_timeout(LOOK) {
+        match inbox.recv_within(LOOK) {
             Ok(Event::Signal(SIGHUP)) => log.reopen(),
             Ok(Event::Signal(signal)) if signal != SIGUSR2 => return,
-            Err(RecvTimeoutError::Disconnected) => return,
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Err(Nothing::Ever) => return,
+            Ok(_) | Err(Nothing::Yet) => {}
         }
     }
 }

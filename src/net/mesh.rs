@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::Arc;
 
+use super::channel::Sender;
 use crate::base::arena::Key;
 use crate::cluster::SlotMap;
 use crate::proxy::{Answer, Ask, Question};
@@ -18,7 +18,7 @@ pub enum Message {
     /// The topology has changed.
     Topology(Arc<SlotMap>),
     /// Send your counters to this channel; a full or closed channel is ignored.
-    Counters(SyncSender<Totals>),
+    Counters(Sender<Totals>),
     /// Another worker's question about this one; the answer goes back to it.
     Ask {
         /// Number of the worker that asks.
@@ -54,7 +54,7 @@ impl WorkerHandle {
 
     /// Queues `message` and wakes the worker. False when the worker has ended.
     pub fn send(&self, message: Message) -> bool {
-        self.sender.send(message).is_ok() && self.waker.wake().is_ok()
+        self.sender.send(message) && self.waker.wake().is_ok()
     }
 
     /// How many clients the worker has or was promised.

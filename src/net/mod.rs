@@ -1,6 +1,7 @@
 //! Ring 4: the only place with mio, sockets, clocks, threads and signals. Knows no command names.
 
 pub mod admin;
+pub mod channel;
 pub mod clock;
 pub mod handover;
 mod host;

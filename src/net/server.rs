@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use socket2::Socket;
 
+use super::channel::{channel, Receiver};
 use super::clock::Clock;
 use super::handover::{is_successor, Origin};
 use super::listener::listen;
@@ -170,7 +170,7 @@ impl Drop for Fate {
 fn learn(workers: &[WorkerHandle], seeds: &[Seed]) -> Result<(), String> {
     let unknown = || format!("cannot take over: no node of the cluster has answered within {LEARNING:?}");
     let ([worker, ..], [(_, inbox), ..]) = (workers, seeds) else { return Err(unknown()) };
-    let message = inbox.recv_timeout(LEARNING).map_err(|_| unknown())?;
+    let message = inbox.recv_within(LEARNING).map_err(|_| unknown())?;
     worker.send(message);
     Ok(())
 }
@@ -178,7 +178,7 @@ fn learn(workers: &[WorkerHandle], seeds: &[Seed]) -> Result<(), String> {
 fn new_worker() -> io::Result<(WorkerHandle, Seed)> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let (sender, inbox) = channel();
+    let (sender, inbox) = channel(usize::MAX);
     Ok((WorkerHandle::new(sender, waker), (poll, inbox)))
 }
 

@@ -1,9 +1,9 @@
 //! Collects the counters of all workers. A worker that does not answer in time is shown by what it said last.
 
-use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::net::channel::channel;
 use crate::net::clock::Clock;
 use crate::net::mesh::{Message, WorkerHandle};
 use crate::stats::Totals;
@@ -43,12 +43,12 @@ impl Workers {
             .handles
             .iter()
             .map(|handle| {
-                let (sender, receiver) = sync_channel(1);
+                let (sender, receiver) = channel(1);
                 handle.send(Message::Counters(sender)).then_some(receiver)
             })
             .collect();
         let answers: Vec<Option<Totals>> =
-            asked.iter().map(|r| r.as_ref()?.recv_timeout(deadline.since(clock.now())).ok()).collect();
+            asked.iter().map(|r| r.as_ref()?.recv_within(deadline.since(clock.now())).ok()).collect();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.handles.iter().zip(answers).zip(last.iter_mut());
         all.map(|((handle, answer), last)| {

@@ -34,7 +34,7 @@ use queue::Queue;
 use sink::{GlogSink, Place};
 use zone::Zone;
 
-/// Lines that may wait for the log thread. The queue is allocated whole at the start, at 88 bytes a place.
+/// Lines that may wait for the log thread.
 const QUEUE_LINES: usize = 1024;
 /// How long `log::logger().flush()`, which cannot say how long, and a panicking thread wait for the log thread.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

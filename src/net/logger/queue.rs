@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::line::Line;
 use super::sink::GlogSink;
 use crate::config::Severity;
+use crate::net::channel::{channel, Nothing, Receiver, Sender};
 
 /// The log thread's name, for `top -H` and for the panic hook, which must not wait for the thread it runs on.
 pub(super) const THREAD_NAME: &str = "log";
@@ -16,14 +16,14 @@ pub(super) const THREAD_NAME: &str = "log";
 /// The near end. Cheap to clone; the log thread ends when the last one is gone.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
     wishes: Arc<Wishes>,
 }
 
 impl Queue {
     /// Starts the log thread over `sink`; `lines` may wait for it.
     pub(super) fn start(sink: GlogSink, lines: usize) -> io::Result<Queue> {
-        let (jobs, waiting) = sync_channel(lines);
+        let (jobs, waiting) = channel(lines);
         let wishes = Arc::new(Wishes::default());
         let mut far_end = FarEnd { sink, waiting, lines, wishes: wishes.clone() };
         std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || far_end.run())?;
@@ -32,7 +32,7 @@ impl Queue {
 
     /// Hands `line` over, or counts it when the queue is full. False in the latter case.
     pub(super) fn push(&self, line: Line) -> bool {
-        let taken = self.jobs.try_send(Job::Line(Box::new(line))).is_ok();
+        let taken = self.jobs.send(Job::Line(Box::new(line)));
         if !taken {
             self.wishes.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -46,22 +46,22 @@ impl Queue {
 
     /// Waits until all lines pushed before are written; false when `timeout` passes first.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let (done, wait) = sync_channel(1);
+        let (done, wait) = channel(1);
         self.wishes.flush.lock().unwrap_or_else(PoisonError::into_inner).push(done);
         self.wishes.flush_asked.store(true, Ordering::SeqCst);
         self.wake();
-        wait.recv_timeout(timeout).is_ok()
+        wait.recv_within(timeout).is_ok()
     }
 
     /// A full queue needs no waking: wishes are looked at after every job.
     fn wake(&self) {
-        let _ = self.jobs.try_send(Job::Wake);
+        self.jobs.send(Job::Wake);
     }
 }
 
 #[derive(Debug)]
 enum Job {
-    /// Boxed, since the queue has memory for as many jobs as it can hold.
+    /// Boxed, since the queue keeps memory for as many jobs as it has held.
     Line(Box<Line>),
     /// Look at the wishes.
     Wake,
@@ -73,7 +73,7 @@ struct Wishes {
     dropped: AtomicU64,
     reopen: AtomicBool,
     flush_asked: AtomicBool,
-    flush: Mutex<Vec<SyncSender<()>>>,
+    flush: Mutex<Vec<Sender<()>>>,
 }
 
 struct FarEnd {
@@ -97,10 +97,10 @@ impl FarEnd {
     fn next(&mut self) -> Option<Job> {
         match self.waiting.try_recv() {
             Ok(job) => Some(job),
-            Err(TryRecvError::Disconnected) => None,
-            Err(TryRecvError::Empty) => {
+            Err(Nothing::Ever) => None,
+            Err(Nothing::Yet) => {
                 self.sink.flush();
-                self.waiting.recv().ok()
+                self.waiting.recv()
             }
         }
     }
@@ -122,7 +122,7 @@ impl FarEnd {
             self.tell_dropped();
             self.sink.flush();
             for waiter in done {
-                let _ = waiter.try_send(()); // it may have stopped waiting
+                waiter.send(()); // it may have stopped waiting
             }
         }
     }

@@ -10,12 +10,12 @@ mod refresher;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::time::Time;
 use crate::config::Config;
+use crate::net::channel::{channel, Sender};
 use crate::net::clock::Clock;
 use crate::net::mesh::WorkerHandle;
 pub use crate::proxy::Hint;
@@ -59,7 +59,7 @@ impl TopologyStatus {
 /// The topology thread as the other threads see it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TopologyHandle {
-    hints: SyncSender<Hint>,
+    hints: Sender<Hint>,
     shared: Arc<Shared>,
     clock: Clock,
 }
@@ -67,7 +67,7 @@ pub struct TopologyHandle {
 impl TopologyHandle {
     /// Asks for a refresh. Never waits: when too many hints are waiting already, this one adds nothing to them.
     pub fn hint(&self, hint: Hint) {
-        let _ = self.hints.try_send(hint);
+        self.hints.send(hint);
     }
 
     /// A copy of what the thread knows.
@@ -90,7 +90,7 @@ impl TopologyHandle {
 /// # Errors
 /// When the system cannot start another thread.
 pub fn spawn(config: Arc<Config>, workers: Vec<WorkerHandle>) -> io::Result<TopologyHandle> {
-    let (hints, receiver) = sync_channel(MAX_HINTS);
+    let (hints, receiver) = channel(MAX_HINTS);
     let shared = Arc::new(Shared::default());
     let clock = Clock::new();
     let refresher = Refresher::new(config, workers, Arc::clone(&shared), clock);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,11 @@ use super::journal::{self, Journal};
 use super::names::{startup_addrs, Names};
 use super::node::{Answer, AskError, Link};
 use super::{Hint, Shared};
+use crate::base::sort;
 use crate::base::time::Time;
 use crate::cluster::{Judge, Policy, Report, SlotMap, Urgency, Verdict, SLOTS};
 use crate::config::Config;
+use crate::net::channel::{Nothing, Receiver};
 use crate::net::clock::Clock;
 use crate::net::memory::{self, Keeper};
 use crate::net::mesh::{Message, WorkerHandle};
@@ -115,11 +116,11 @@ impl Refresher {
             // Of all threads this one has the time to look after memory.
             self.keeper.look(self.clock.now());
             let wait = self.policy.due().since(self.clock.now());
-            match hints.recv_timeout(wait.min(Keeper::PERIOD)) {
+            match hints.recv_within(wait.min(Keeper::PERIOD)) {
                 Ok(hint) => self.take(&hint),
-                Err(RecvTimeoutError::Timeout) if wait > Keeper::PERIOD => {}
-                Err(RecvTimeoutError::Timeout) => return !self.shared.is_stopping(),
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(Nothing::Yet) if wait > Keeper::PERIOD => {}
+                Err(Nothing::Yet) => return !self.shared.is_stopping(),
+                Err(Nothing::Ever) => return false,
             }
         }
     }
@@ -173,7 +174,7 @@ impl Refresher {
         let mut addrs: Vec<SocketAddr> = self.present.nodes.iter().map(|n| n.addr).collect();
         let by = self.turn % addrs.len().max(1);
         addrs.rotate_left(by);
-        addrs.sort_by_key(|addr| self.troubled.get(addr).copied());
+        sort::by_key(&mut addrs, |addr| self.troubled.get(addr).copied());
         addrs.truncate(KNOWN_PER_ROUND);
         addrs
     }
