@@ -217,7 +217,7 @@ fn leaves() -> Vec<&'static Command> {
 }
 
 fn name(row: &Command) -> String {
-    format!("{} {}", row.container, row.name).trim().to_uppercase()
+    format!("{} {}", row.container(), row.name).trim().to_uppercase()
 }
 
 /// What an engine that knows no node answers to the command with as few arguments as it takes.

@@ -129,8 +129,8 @@ static STAND_INS: [Command; 6] = [
 
 const fn new_stand_in(n: usize, flags: Flags, class: Class) -> Command {
     let id = (count() + n) as u16;
-    let (name, container, keys) = ("of a module", "", Keys::None);
-    Command { name, container, id, arity: -1, flags, keys, class, plain: false, subcommands: &[] }
+    let (name, keys) = ("of a module", Keys::None);
+    Command { name, id, arity: -1, of: None, flags, keys, class, plain: false, subcommands: &[] }
 }
 
 impl Spec {

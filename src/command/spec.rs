@@ -1,17 +1,21 @@
 //! The words in which the command table says what a command is.
 
+use std::num::NonZeroU16;
+
+use super::table::by_id;
+
 /// One command or sub-command, as a row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
     /// Lower-case name; of a sub-command only its own word (`get`, not `config|get`).
     pub name: &'static str,
-    /// Of a sub-command the lower-case name of its container (`config`); empty for a command of its own.
-    pub container: &'static str,
     /// Dense number of the row, commands first, then sub-commands: an index for arrays of statistics. Not stable
     /// between versions of the program.
     pub id: u16,
     /// Number of arguments with the name (and, for a sub-command, its container's name); negative: at least so many.
     pub arity: i16,
+    /// Of a sub-command the id of its container, see [`Command::container`].
+    pub(super) of: Option<NonZeroU16>,
     /// What the server says of it.
     pub flags: Flags,
     /// Where its keys are.
@@ -22,6 +26,13 @@ pub struct Command {
     pub plain: bool,
     /// Rows of its sub-commands; empty for most.
     pub subcommands: &'static [Command],
+}
+
+impl Command {
+    /// Of a sub-command the lower-case name of its container (`config`); empty for a command of its own.
+    pub fn container(&self) -> &'static str {
+        self.of.map_or("", |id| by_id(id.get()).name)
+    }
 }
 
 /// A set of the flags a server lists for a command.

@@ -6,6 +6,8 @@
 //! multiplication picks a place in an open-addressed index of 2 KiB; the hottest rows were put in first and so sit in
 //! their first place.
 
+use std::num::NonZeroU16;
+
 use super::foreign::stand_in;
 use super::rows::THEMES;
 use super::spec::{Class, Command, Flags, Keys};
@@ -101,7 +103,7 @@ pub fn by_id(id: u16) -> &'static Command {
 /// The name as a server writes it in its statistics: `get`, `config|get`. For an id as in [`by_id`].
 pub fn full_name(id: u16) -> String {
     let command = by_id(id);
-    match command.container {
+    match command.container() {
         "" => command.name.to_string(),
         container => format!("{container}|{}", command.name),
     }
@@ -239,9 +241,9 @@ const fn pack_commands() -> [Packed; COMMAND_COUNT] {
 /// What arrays of rows hold before their rows are filled in; none of it is left.
 const BLANK: Command = Command {
     name: "",
-    container: "",
     id: 0,
     arity: 0,
+    of: None,
     flags: Flags(0),
     keys: Keys::None,
     class: Class::Container,
@@ -277,7 +279,7 @@ const fn is_plain(row: &Command) -> bool {
 
 const fn number_subcommands() -> [Command; SUBCOMMAND_COUNT] {
     let mut all = [BLANK; SUBCOMMAND_COUNT];
-    let mut n = 0;
+    let (mut n, mut of) = (0, 0);
     let mut theme = 0;
     while theme < THEMES.len() {
         let mut i = 0;
@@ -286,10 +288,11 @@ const fn number_subcommands() -> [Command; SUBCOMMAND_COUNT] {
             let mut j = 0;
             while j < container.subcommands.len() {
                 let id = (COMMAND_COUNT + n) as u16;
-                all[n] = Command { id, container: container.name, ..container.subcommands[j] };
+                all[n] = Command { id, of: NonZeroU16::new(of), ..container.subcommands[j] };
                 n += 1;
                 j += 1;
             }
+            of += 1;
             i += 1;
         }
         theme += 1;

@@ -40,8 +40,8 @@ pub fn unknown_subcommand_error(args: &Args<'_>, out: &mut Vec<u8>) {
 /// Appends `ERR wrong number of arguments for 'config|get' command`.
 pub fn wrong_arity_error(command: &Command, out: &mut Vec<u8>) {
     out.extend_from_slice(b"ERR wrong number of arguments for '");
-    if !command.container.is_empty() {
-        out.extend_from_slice(command.container.as_bytes());
+    if command.of.is_some() {
+        out.extend_from_slice(command.container().as_bytes());
         out.push(b'|');
     }
     out.extend_from_slice(command.name.as_bytes());

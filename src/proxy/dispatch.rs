@@ -105,7 +105,7 @@ impl Engine {
             Class::Split(split) => self.split(key, command, split, args),
             Class::AnyPrimary => self.send_whole(key, command, NO_SLOT, args.frame()),
             Class::EveryPrimary(merge) => self.every_primary(key, command, merge, args),
-            Class::EveryNode(merge) if command.container == "config" && command.name == "set" => {
+            Class::EveryNode(merge) if command.container() == "config" && command.name == "set" => {
                 self.config_set(key, command, merge, args)
             }
             Class::EveryNode(merge) => self.every_node(key, command, merge, args),

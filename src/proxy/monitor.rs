@@ -177,7 +177,7 @@ fn is_about_data(command: &Command) -> bool {
 
 /// Commands that manage a server are not shown, as they may hold secrets; a server calls them `admin`.
 fn is_shown(command: &Command) -> bool {
-    match (command.container, command.name) {
+    match (command.container(), command.name) {
         ("", name) => !matches!(
             name,
             "monitor"

@@ -87,5 +87,5 @@ impl Engine {
 
 /// Whether a command may change data.
 pub(super) fn may_write(command: &Command) -> bool {
-    command.flags.has(Flags::WRITE) || (command.container.is_empty() && MAY_WRITE.contains(&command.name))
+    command.flags.has(Flags::WRITE) || (command.container().is_empty() && MAY_WRITE.contains(&command.name))
 }

@@ -64,8 +64,8 @@ const fn range(first: u8, last: i8, step: u8) -> Keys {
 
 /// A command without keys and flags.
 const fn row(name: &'static str, arity: i16, class: Class) -> Command {
-    let (container, flags, keys) = ("", Flags(0), Keys::None);
-    Command { name, container, id: 0, arity, flags, keys, class, plain: false, subcommands: &[] }
+    let (flags, keys) = (Flags(0), Keys::None);
+    Command { name, id: 0, arity, of: None, flags, keys, class, plain: false, subcommands: &[] }
 }
 
 /// A keyed command that neither only reads nor plainly writes (EVAL).

@@ -93,7 +93,7 @@ fn ids_are_dense_and_lead_back() {
     for command in commands().iter().flat_map(|c| std::iter::once(c).chain(c.subcommands)) {
         assert!(!std::mem::replace(&mut seen[usize::from(command.id)], true), "{}", command.name);
         assert!(std::ptr::eq(by_id(command.id), command) || by_id(command.id).name == command.name);
-        assert_eq!(by_id(command.id).container, command.container);
+        assert_eq!(by_id(command.id).container(), command.container());
     }
     assert!(seen.iter().all(|s| *s));
     assert_eq!(full_name(lookup(b"get").unwrap().id), "get");
@@ -121,7 +121,7 @@ fn containers_and_only_they_have_subcommands() {
             command.name
         );
         for sub in command.subcommands {
-            assert_eq!(sub.container, command.name);
+            assert_eq!(sub.container(), command.name);
             assert!(sub.subcommands.is_empty() && sub.class != Class::Container);
         }
     }

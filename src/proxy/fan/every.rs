@@ -187,7 +187,7 @@ impl Engine {
     }
 
     fn detail(&mut self, row: &'static Command, args: &Args<'_>) -> Detail {
-        match (row.container, row.name) {
+        match (row.container(), row.name) {
             ("script", "load") => {
                 self.scripts.remember(args.get(2).unwrap_or_default()).map_or(Detail::None, Detail::Script)
             }
@@ -244,7 +244,7 @@ impl Engine {
             (Merge::And, _) => None,
             (Merge::AnyNonNil, _) => merge::any_not_null(replies, &mut self.random),
             (Merge::Special, Detail::Most(most)) => merge::log_entries(replies, *most),
-            (Merge::Concat | Merge::Special, _) => match (asked.row.container, asked.row.name) {
+            (Merge::Concat | Merge::Special, _) => match (asked.row.container(), asked.row.name) {
                 ("latency", "history") => latency::history(replies),
                 ("latency", "latest") => latency::latest(replies),
                 ("latency", "histogram") => latency::histograms(replies, protocol),

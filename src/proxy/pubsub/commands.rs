@@ -23,7 +23,7 @@ impl Engine {
         row: &'static Command,
         args: &Args<'_>,
     ) -> Step {
-        if row.container == "pubsub" {
+        if row.container() == "pubsub" {
             return self.inquire(key, row, args);
         }
         // CLIENT REPLY OFF does not silence subscriptions.
@@ -67,7 +67,7 @@ impl Engine {
             return None;
         }
         match row.class {
-            Class::PubSub if row.container.is_empty() => None,
+            Class::PubSub if row.container().is_empty() => None,
             Class::Local(Local::Quit | Local::Reset) => None,
             Class::Local(Local::Ping) if args.len() > 2 => None,
             Class::Local(Local::Ping) => {
