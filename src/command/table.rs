@@ -259,8 +259,11 @@ const fn number_commands() -> [Command; COMMAND_COUNT] {
         let mut i = 0;
         while i < THEMES[theme].len() {
             let row = THEMES[theme][i];
-            // The numbered copies of its sub-commands, not those of the theme.
-            let subcommands = SUBCOMMANDS.split_at(subcommands_before).1.split_at(row.subcommands.len()).0;
+            // The numbered copies of its sub-commands, not those of the theme. An address for none would have to be relocated.
+            let subcommands: &[Command] = match row.subcommands.len() {
+                0 => &[],
+                count => SUBCOMMANDS.split_at(subcommands_before).1.split_at(count).0,
+            };
             all[id] = Command { id: id as u16, plain: is_plain(&row), subcommands, ..row };
             subcommands_before += row.subcommands.len();
             id += 1;
