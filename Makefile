@@ -33,8 +33,7 @@ build: ## the release binary, as bin/redis-cluster-proxy
 	install -m 755 target/release/$(BINARY) bin/$(BINARY)
 
 build-min: ## a small release binary without optional features and stack traces
-	cargo rustc --profile min --no-default-features --bin $(BINARY) -- \
-	    -C link-arg=-Wl,-T,$(CURDIR)/tools/no-unwind-tables.ld -C llvm-args=-enable-machine-outliner=always
+	cargo rustc --profile min --no-default-features --bin $(BINARY) -- -C link-arg=-Wl,-T,$(CURDIR)/tools/no-unwind-tables.ld
 	@mkdir -p bin
 	install -m 755 target/min/$(BINARY) bin/$(BINARY)
 
