@@ -22,6 +22,7 @@ use super::pause::Pause;
 use super::pubsub::{Audience, Hub};
 use super::refusals::Refusals;
 use super::scripts::Scripts;
+use super::share::Share;
 use super::stream::{Sizes, Streams};
 use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
@@ -150,6 +151,7 @@ pub struct Engine {
     pub(super) hub: Hub,
     pub(super) streams: Streams,
     pub(super) budget: Budget,
+    pub(super) share: Share,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -206,6 +208,7 @@ impl Engine {
             hub: Hub::default(),
             streams: Streams::default(),
             budget: Budget::default(),
+            share: Share::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -245,6 +248,7 @@ impl Engine {
         self.hub.fanned = 0;
         self.tally.settle();
         self.keep_budget();
+        self.share_turn();
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }
@@ -316,6 +320,11 @@ impl Engine {
         let nothing =
             self.effects.is_empty() && self.dirty_clients.is_empty() && self.dirty_backends.is_empty();
         !nothing || self.watchers.has_lines()
+    }
+
+    /// Among how many clients the caller has to share its turn, as all of them have more than it has taken.
+    pub fn crowd(&self) -> usize {
+        self.share.crowd
     }
 
     /// Puts a client on the ready list because its caller stopped reading it.

@@ -12,13 +12,6 @@ use super::session::Mute;
 use crate::base::arena::Key;
 use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 
-/// Commands of one client per turn; what is left waits for the next turn, after everybody else.
-pub(super) const COMMANDS_PER_TURN: u32 = 512;
-
-/// Requests in flight at which reading a client stops. They lie before those of others at the nodes: with four times as many
-/// a client with a pipeline of 100,000 is a fifth faster, and the 99th percentile of others more than twice as long.
-const MOST_IN_FLIGHT: usize = 1024;
-
 /// Bytes of requests in flight at which reading a client stops.
 pub(super) const MOST_REQUEST_BYTES: usize = 4 << 20;
 
@@ -72,7 +65,9 @@ impl Engine {
         let Some(c) = self.clients.get_mut(key) else { return (data.len(), Intake::Closed) };
         c.paused = false;
         c.heard = self.now;
-        if c.uploading {
+        let uploading = c.uploading;
+        self.share_with(key);
+        if uploading {
             let (consumed, intake) = self.upload_bytes(key, data);
             return self.taken_in(key, consumed, intake);
         }
@@ -82,7 +77,8 @@ impl Engine {
         }
         let stored = self.clients.get_mut(key).and_then(|c| c.active.as_mut()?.parser.take());
         let mut parser = stored.unwrap_or_else(|| mem::take(&mut self.parser));
-        let (consumed, intake) = self.take_requests(key, data, (at, COMMANDS_PER_TURN - count), &mut parser);
+        let (consumed, intake) =
+            self.take_requests(key, data, (at, self.share.commands.saturating_sub(count)), &mut parser);
         self.put_parser(key, parser, data.len() - consumed);
         self.taken_in(key, consumed, intake)
     }
@@ -283,7 +279,7 @@ impl Engine {
     /// Why no further request may be taken from a client now.
     #[inline]
     pub(super) fn stop(&mut self, key: Key<Client>) -> Option<Intake> {
-        let epoch = self.nodes.epoch();
+        let (epoch, most) = (self.nodes.epoch(), self.share.in_flight);
         let Some(c) = self.clients.get_mut(key) else { return Some(Intake::Closed) };
         if c.closing {
             return Some(Intake::Closed);
@@ -298,7 +294,7 @@ impl Engine {
             c.barrier = false;
         }
         // What a transaction in play fills, only its end can empty.
-        let full = !active.order.is_held() && is_full(active);
+        let full = !active.order.is_held() && is_full(active, most);
         // A slot may have moved since its last request was sent: its order is kept by waiting for the replies.
         let moved = c.epoch != epoch;
         (full || moved || c.barrier || !active.parked.is_empty()).then_some(Intake::Paused)
@@ -481,14 +477,14 @@ impl Engine {
 
 /// How many more requests a client may have in flight.
 #[inline]
-pub(super) fn room(active: &Active) -> u32 {
-    MOST_IN_FLIGHT.saturating_sub(active.order.len()) as u32
+pub(super) fn room(active: &Active, most: usize) -> u32 {
+    most.saturating_sub(active.order.len()) as u32
 }
 
 /// Whether so much of a client is under way that it must not be read.
 #[inline]
-fn is_full(active: &Active) -> bool {
-    active.order.len() >= MOST_IN_FLIGHT
+fn is_full(active: &Active, most: usize) -> bool {
+    active.order.len() >= most
         || active.order.pending_bytes() >= MOST_REQUEST_BYTES
         || active.backlog() >= MOST_BACKLOG
 }

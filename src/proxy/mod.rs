@@ -14,7 +14,7 @@
 //! | `redirect` | what an error of a node says; pure |
 //! | `circuit` | whether a node is worth asking |
 //! | `recover`, `loss`, `silence` | redirects and waiting parts; lost backends; nodes that say nothing |
-//! | `budget` | what all clients hold together |
+//! | `budget`, `share` | what all clients hold together; how much one gets at once |
 //! | `session`, `info`, `cluster_view`, `errors` | what the proxy answers itself |
 //! | `across` | questions to all workers |
 //! | `holdings` | what is held, as numbers |
@@ -65,6 +65,7 @@ mod scan;
 mod scripts;
 mod session;
 mod settings;
+mod share;
 mod silence;
 mod stream;
 mod tally;

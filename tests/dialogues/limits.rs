@@ -10,8 +10,10 @@ fn ms(n: u64) -> Duration {
 
 /// Commands of one client per turn.
 const PER_TURN: usize = 512;
-/// Requests of one client in flight.
+/// Requests in flight of one client that is alone.
 const IN_FLIGHT: usize = 1024;
+/// The same in company, before three primaries.
+const IN_COMPANY: usize = 144;
 
 #[test]
 fn a_client_with_100_000_commands_is_paused_and_others_are_served_in_between() {
@@ -66,6 +68,60 @@ fn requests_in_flight_of_one_client_are_bounded() {
         rig.node(A).takes_commands();
     }
     c.receives(b":1\r\n".repeat(10_000));
+}
+
+/// What one has in flight lies before what others ask for, at the nodes.
+#[test]
+fn a_client_in_company_may_have_fewer_requests_in_flight() {
+    let rig = Rig::three();
+    let (flood, other) = (rig.client(), rig.client());
+    let get = cmd(&["GET", "b"]);
+    let in_flight = |replies: &[u8]| {
+        let n = rig.node(A).takes_commands().len();
+        rig.node(A).replies(replies.repeat(n));
+        n
+    };
+    let ask = || {
+        other.sends_cmd(&["STRLEN", "b"]);
+        rig.node(A).expects(&["STRLEN", "b"]).replies(b":1\r\n");
+        other.receives(b":1\r\n");
+    };
+    flood.sends(&get);
+    assert_eq!(in_flight(b":1\r\n"), 1);
+    ask();
+    flood.sends(get.repeat(3 * IN_FLIGHT));
+    assert_eq!(in_flight(b":1\r\n"), IN_COMPANY);
+    rig.advance_ms(99);
+    assert_eq!(in_flight(b":1\r\n"), IN_COMPANY, "the other may ask again soon");
+    rig.advance_ms(1);
+    in_flight(b":1\r\n");
+    assert_eq!(in_flight(b":1\r\n"), IN_FLIGHT, "nobody else has asked for a while");
+    while rig.counters().in_flight > 0 {
+        in_flight(b":1\r\n");
+    }
+    flood.receives(b":1\r\n".repeat(3 * IN_FLIGHT + 1));
+}
+
+/// A turn is as long as what is taken in it, and whoever asks meanwhile waits for its end.
+#[test]
+fn many_floods_share_what_is_taken_in_a_turn() {
+    let rig = Rig::three();
+    let floods: Vec<_> = (0..10).map(|_| rig.client()).collect();
+    rig.turn_by_turn();
+    floods.iter().for_each(|f| drop(f.sends(b"PING\r\n".repeat(2_000))));
+    let mut done = 0;
+    for turn in 0.. {
+        rig.turn();
+        let now: usize = floods.iter().map(|f| f.takes_received().len() / 7).sum();
+        // In the first turn nobody knows yet how many there will be.
+        assert!(turn == 0 || now <= 2 * 10 * 64, "{now} commands in turn {turn}");
+        done += now;
+        if done == 20_000 {
+            break;
+        }
+        assert!(now > 0, "{done} in {turn} turns");
+    }
+    rig.go_on();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -20,15 +21,19 @@ const NOISE: Duration = Duration::from_millis(40);
 /// Attempts, of which one has to be quiet enough.
 const ATTEMPTS: u32 = 4;
 
-/// The 99th percentile of what three clients measure.
+/// The 99th percentile of what three clients measure, each with a thousand commands a second at most: what attackers get
+/// done is up to the proxy, not to how much of the processors these leave.
 fn p99(port: u16, password: Option<&str>) -> Duration {
     let measure = || {
         let mut c = RawClient::connect(port);
         if let Some(password) = password {
             assert_eq!(c.call(&["AUTH", password]), b"+OK\r\n");
         }
-        let one = |i: usize| timed(|| assert_eq!(c.call(&["SET", &format!("calm:{i}"), "1"]), b"+OK\r\n")).1;
-        (0..700).map(one).collect::<Vec<Duration>>()
+        let one = |i: usize| {
+            let_pass(Duration::from_millis(1));
+            timed(|| assert_eq!(c.call(&["SET", &format!("calm:{i}"), "1"]), b"+OK\r\n")).1
+        };
+        (0..1000).map(one).collect::<Vec<Duration>>()
     };
     let mut all: Vec<Duration> = thread::scope(|scope| {
         let clients: Vec<_> = (0..3).map(|_| scope.spawn(measure)).collect();
@@ -60,7 +65,10 @@ fn others_hardly_notice_on(
         for _ in 0..ATTEMPTS {
             stop.store(false, Ordering::Relaxed);
             calm = calm.max(p99(proxy.port, password));
-            let attacker = scope.spawn(|| attack(proxy.port, &stop));
+            let attacker = scope.spawn(|| {
+                step_back();
+                attack(proxy.port, &stop)
+            });
             attacked = attacked.min(p99(proxy.port, password));
             stop.store(true, Ordering::Relaxed);
             acts += attacker.join().unwrap();
@@ -81,6 +89,14 @@ fn others_hardly_notice_on(
     let left = || proxy.rss_kib().saturating_sub(before);
     let returned = eventually(Duration::from_secs(10), || left() < LEFT_KIB);
     assert!(returned, "{name}: {} KiB more than before", left());
+}
+
+/// Attackers come from other machines: this thread gets only what nobody else wants of this one.
+fn step_back() {
+    let me = std::fs::read_link("/proc/thread-self").unwrap();
+    let id = me.file_name().unwrap();
+    let done = Command::new("chrt").args(["--idle", "--pid", "0"]).arg(id).status().unwrap();
+    assert!(done.success(), "chrt --idle --pid 0 {}", id.display());
 }
 
 fn connect(port: u16) -> Option<TcpStream> {

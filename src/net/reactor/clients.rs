@@ -16,7 +16,10 @@ use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
 /// Clients accepted per turn.
-const ACCEPTS_PER_TURN: usize = 64;
+const ACCEPTS_PER_TURN: usize = 16;
+
+/// Bytes of one read at least, however many clients have more.
+const LEAST_READ: usize = 32 * 1024;
 
 /// Places for clients that are kept when there is none.
 const KEEP_PLACES: usize = 64;
@@ -109,7 +112,9 @@ impl Reactor {
 
     /// Hands a client's bytes to the engine until they run out, the engine has enough, or its share of the turn is used.
     pub(super) fn pump_client(&mut self, index: usize) {
-        for _ in 0..READS_PER_TURN {
+        let crowd = self.engine.crowd().max(1);
+        let most = (self.scratch.len() / crowd).max(LEAST_READ);
+        for _ in 0..(READS_PER_TURN / crowd).max(1) {
             let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
             let key = socket.key;
             if !socket.readable || socket.paused {
@@ -119,7 +124,7 @@ impl Reactor {
                 }
                 return;
             }
-            match socket.read(&mut self.scratch, &mut self.buffers) {
+            match socket.read(&mut self.scratch[..most], &mut self.buffers) {
                 Look::Data(held) => self.hand_in(index, held),
                 Look::Nothing => return,
                 Look::End => {

@@ -150,6 +150,11 @@ impl Reactor {
         if self.accept_at.is_some_and(|t| t <= self.now) {
             self.accept();
         }
+        if self.engine.has_ready() {
+            // What has just come does not wait for what is left of others.
+            self.effects();
+            self.flush();
+        }
         self.leftovers();
         for _ in 0..ROUNDS_PER_TURN {
             self.effects();

@@ -5,7 +5,7 @@ use super::super::backend::Kind;
 use super::super::client::Client;
 use super::super::dispatch::MOST_WINDOW;
 use super::super::engine::Engine;
-use super::super::intake::{room, COMMANDS_PER_TURN, MOST_REQUEST_BYTES};
+use super::super::intake::{room, MOST_REQUEST_BYTES};
 use super::super::part::{Owner, Part};
 use super::super::session::Mute;
 use crate::base::arena::Key;
@@ -31,7 +31,7 @@ impl Engine {
         if self.clients.get(key).is_none_or(begun) || self.stop(key).is_some() {
             return (0, 0);
         }
-        self.express_requests(key, data, COMMANDS_PER_TURN)
+        self.express_requests(key, data, self.share.commands)
     }
 
     /// Takes requests off the front of `data`, `most` at most, of a client that [`Engine::stop`] lets go on, up to the first
@@ -49,7 +49,8 @@ impl Engine {
         }
         let kind = Kind { resp3: c.resp3, ..Kind::default() };
         let born_us = self.now.as_micros() as u32;
-        let most = most.min(c.active.as_deref().map_or(u32::MAX, room));
+        let in_flight = self.share.in_flight;
+        let most = most.min(c.active.as_deref().map_or(in_flight as u32, |a| room(a, in_flight)));
         let (mut at, mut count) = (0, 0);
         while count < most {
             let Some(request) = resp::brief(&data[at..]) else { break };
