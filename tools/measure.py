@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What a request costs: CPU time of the proxy and of others beside a TCP relay that understands nothing (haproxy, mode tcp).
 
-usage: tools/measure.py [--scale F] [--turns N] [--only LOAD] [--latency] [--publish] [--peer NAME=PORT:PID ...]
-                        [--predixy PATH] [--envoy PATH] [--nutcracker PATH]
+usage: tools/measure.py [--scale F] [--turns N] [--only LOAD] [--latency] [--memtier PATH] [--publish]
+                        [--peer NAME=PORT:PID ...] [--predixy PATH] [--envoy PATH] [--nutcracker PATH]
 
 Starts three primaries with the proxies before them, each with one worker, and one plain server with the relay (and
 nutcracker, which knows no cluster) before it, all on 127.0.0.1. Each load runs in turns: once on each of them, N times.
 Printed are the medians of CPU microseconds per request (all threads of the process) and of the ratios to the relay within
-one turn. --latency adds latency at a fixed rate (benches/latency.rs, built by rustc). --publish writes
+one turn, requests per second, and how much of a core the process was busy meanwhile: below 100 % something else was the
+limit. --latency adds latency at a fixed rate (benches/latency.rs, built by rustc), --memtier the same as that
+memtier_benchmark sees it. --publish writes
 benches/measured.json, benches/measured.svg and the table in README.md. A peer is another proxy of the same cluster that
 runs already. Needs redis-server, redis-benchmark, redis-cli and haproxy; others are left out where they are not found.
 """
@@ -186,28 +188,28 @@ def start_all(folder, options):
 
 
 def run(process, arguments, requests):
-    """CPU microseconds per request, and the requests per second of the slowest command."""
-    before = process.cpu_seconds()
+    """CPU microseconds per request, the requests per second of the slowest command, and the share of a core that was used."""
+    before, begin = process.cpu_seconds(), time.monotonic()
     command = ["redis-benchmark", "-p", str(process.port), "-n", str(requests), "--csv", *arguments]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
     rows = list(csv.reader(io.StringIO(output)))[1:]
-    used = process.cpu_seconds() - before
-    return used / (requests * len(rows)) * 1e6, min(float(row[1]) for row in rows)
+    used, took = process.cpu_seconds() - before, time.monotonic() - begin
+    return used / (requests * len(rows)) * 1e6, min(float(row[1]) for row in rows), used / took
 
 
 def connect_and_close(process, _arguments, connections):
-    """CPU microseconds of a connection with one request, and connections per second."""
+    """CPU microseconds of a connection with one request, connections per second, and the share of a core."""
     before, begin = process.cpu_seconds(), time.monotonic()
     for _ in range(connections):
         with socket.create_connection(("127.0.0.1", process.port)) as client:
             client.sendall(GET)
             client.recv(64)
     used, took = process.cpu_seconds() - before, time.monotonic() - begin
-    return used / connections * 1e6, connections / took
+    return used / connections * 1e6, connections / took, used / took
 
 
 def measure(processes, name, how, arguments, requests, turns):
-    """By process: the medians of cost, of its ratio to the first process, and of requests per second."""
+    """By process: the medians of cost, of its ratio to the first process, of requests per second and of the share of a core."""
     seen = [[how(p, arguments, requests) for p in processes] for _ in range(turns)]
     found = {}
     for i, process in enumerate(processes):
@@ -215,8 +217,9 @@ def measure(processes, name, how, arguments, requests, turns):
             "us": round(statistics.median(turn[i][0] for turn in seen), 3),
             "ratio": round(statistics.median(turn[i][0] / turn[0][0] for turn in seen), 3),
             "per_second": round(statistics.median(turn[i][1] for turn in seen)),
+            "busy": round(statistics.median(turn[i][2] for turn in seen), 2),
         }
-    cells = [f"{k} {v['us']:.2f} us ({v['ratio']:.2f}) {v['per_second'] // 1000}k/s" for k, v in found.items()]
+    cells = [f"{k} {v['us']:.2f} us ({v['ratio']:.2f}) {v['per_second'] // 1000}k/s {v['busy']:.0%}" for k, v in found.items()]
     print(f"{name:24}" + "   ".join(cells), flush=True)
     return found
 
@@ -247,12 +250,35 @@ def measure_latency(server, processes, folder):
             for row in rows}
 
 
+def measure_memtier(program, targets, turns):
+    """As measure_latency, by memtier_benchmark: 20 clients with 500 requests/s each."""
+    fields = ("p50", "p99")
+    seen = []
+    for _ in range(turns):
+        seen.append([])
+        for target in targets:
+            command = [program, "-p", str(target.port), "-t", "1", "-c", "20", "--rate-limiting=500", "--test-time=5",
+                       "--ratio=1:1", "-d", "3", "--hide-histogram", "--print-percentiles=50,99"]
+            output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            totals = next(line.split() for line in output.splitlines() if line.startswith("Totals"))
+            seen[-1].append(dict(zip(fields, (float(totals[5]) * 1000, float(totals[6]) * 1000))))
+    found = {}
+    for i, target in enumerate(targets):
+        found[target.name] = {f: round(statistics.median(turn[i][f] for turn in seen)) for f in fields}
+        for f in fields:
+            found[target.name][f"{f}_ratio"] = round(statistics.median(turn[i][f] / turn[0][f] for turn in seen), 2)
+        print(f"memtier, {target.name:12}" + "   ".join(f"{f} {found[target.name][f]} us "
+              f"({found[target.name][f + '_ratio']:.2f})" for f in fields), flush=True)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of requests")
     parser.add_argument("--turns", type=int, default=3, help="how often each load runs")
     parser.add_argument("--only", help="loads whose name contains this")
     parser.add_argument("--latency", action="store_true", help="latency at a fixed rate, too")
+    parser.add_argument("--memtier", metavar="PATH", help="memtier_benchmark, for latency at a fixed rate")
     parser.add_argument("--publish", action="store_true", help="write the figures into the project")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PORT:PID of another proxy to measure too")
     for program in ("predixy", "envoy", "nutcracker"):
@@ -279,6 +305,8 @@ def main():
                                                         int(CONNECTIONS * options.scale), options.turns)
     if options.latency:
         found["latency"] = measure_latency(server, processes, folder)
+    if options.memtier:
+        found["memtier"] = measure_memtier(options.memtier, (server, *processes), options.turns)
     if options.publish:
         with open(f"{ROOT}/benches/measured.json", "w") as f:
             json.dump(found, f, indent=1)

@@ -44,14 +44,24 @@ def table(found):
     for title, key in (("memory after start, KiB", "start_kib"), ("memory per idle client, KiB", "idle_kib")):
         if key in found:
             lines.append(f"| {title} | " + " | ".join(str(found[key].get(n, "")) for n in names) + " |")
-    latency = found.get("latency", {})
+    loads = found["loads"].get("P32, 50 clients, 3 B", {})
+    for title, key in (("requests/s at P32", "per_second"), ("share of a core used meanwhile", "busy")):
+        if all(key in seen for seen in loads.values()):
+            cells = [f"{loads[n][key]:.0%}" if key == "busy" else f"{loads[n][key]:,}" for n in names]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    for generator, key in (("", "latency"), (" by memtier_benchmark", "memtier")):
+        lines.extend(latency_rows(found.get(key, {}), generator, names))
+    lines.append(f"\nThe binary has {found['binary_kib']} KiB.")
+    return "\n".join(lines) + "\n"
+
+
+def latency_rows(latency, generator, names):
+    """A row for each percentile, if there are any."""
     for percentile in ("p50", "p99") if latency else ():
         cells = [f"{latency[n][percentile]:.0f} ({latency[n][percentile + '_ratio']:.2f})" if n in latency else ""
                  for n in names]
-        title = f"latency at 10,000 requests/s, {percentile}, us (ratio to the server itself)"
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    lines.append(f"\nThe binary has {found['binary_kib']} KiB.")
-    return "\n".join(lines) + "\n"
+        title = f"latency at 10,000 requests/s{generator}, {percentile}, us (ratio to the server itself)"
+        yield f"| {title} | " + " | ".join(cells) + " |"
 
 
 def publish(found, root):
