@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::node_info::field;
+use crate::command::Since;
 
 /// Longest name or version that is believed.
 const MAX_LEN: usize = 64;
@@ -51,11 +52,19 @@ impl Software {
         &self.redis_version
     }
 
-    /// The first number of the version if it is Valkey.
-    pub fn valkey(&self) -> Option<u32> {
-        let (_, version) = self.other.as_ref().filter(|(name, _)| name == "valkey")?;
-        version.split('.').next()?.parse().ok()
+    /// Whether it is of a version that does what began with `since`. What is neither Redis nor Valkey counts as the Redis
+    /// that it is compatible with.
+    pub fn has(&self, since: Since) -> bool {
+        let is_valkey = self.name() == "valkey";
+        let version = if is_valkey { self.version() } else { self.redis_version() };
+        since.includes(is_valkey, numbers(version))
     }
+}
+
+/// The first two numbers of a version; one that is missing, or too large, is 0.
+fn numbers(version: &str) -> (u8, u8) {
+    let mut numbers = version.split('.').map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Redis is called by its version alone.
@@ -81,7 +90,7 @@ mod tests {
         let redis = Software::parse(b"# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n");
         assert_eq!(redis, Software::redis("7.0.15"));
         assert_eq!((redis.name(), redis.version(), redis.redis_version()), ("redis", "7.0.15", "7.0.15"));
-        assert_eq!((redis.valkey(), redis.to_string().as_str()), (None, "7.0.15"));
+        assert_eq!(redis.to_string(), "7.0.15");
     }
 
     #[test]
@@ -89,7 +98,32 @@ mod tests {
         let text = b"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
         let valkey = Software::parse(text);
         assert_eq!((valkey.name(), valkey.version(), valkey.redis_version()), ("valkey", "9.1.2", "7.2.4"));
-        assert_eq!((valkey.valkey(), valkey.to_string().as_str()), (Some(9), "valkey 9.1.2"));
+        assert_eq!(valkey.to_string(), "valkey 9.1.2");
+    }
+
+    #[test]
+    fn what_began_with_a_version_is_there_from_then_on() {
+        let valkey = |version| {
+            let text = format!("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:{version}\r\n");
+            Software::parse(text.as_bytes())
+        };
+        let since = Since::both((7, 4), (8, 1));
+        let all = [Software::redis("7.2.6"), Software::redis("7.4.0"), Software::redis("8.0.1")];
+        assert_eq!(all.map(|s| s.has(since)), [false, true, true]);
+        assert_eq!(
+            ["7.2.9", "8.0.1", "8.1.0", "9.0.0"].map(|v| valkey(v).has(since)),
+            [false, false, true, true]
+        );
+        assert!(
+            !valkey("9.1.2").has(Since::redis(7, 0)) && !Software::redis("8.2.0").has(Since::valkey(7, 2))
+        );
+        assert!(Software::redis("255.255.255").has(since) && Software::redis("x").has(Since::ALWAYS));
+    }
+
+    #[test]
+    fn what_has_another_name_counts_as_the_redis_it_is_compatible_with() {
+        let other = Software::parse(b"redis_version:7.4.0\r\nserver_name:other\r\nother_version:1.2\r\n");
+        assert!(other.has(Since::redis(7, 4)) && !other.has(Since::both((8, 0), (1, 0))));
     }
 
     #[test]

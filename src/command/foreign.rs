@@ -2,7 +2,7 @@
 //! newer servers. Reads the RESP2 form of that reply; must not know who asked or when.
 
 use super::slot::slot;
-use super::spec::{Class, Command, Flags, Keys};
+use super::spec::{Class, Command, Flags, Keys, Since};
 use super::table::count;
 use crate::resp::{Args, Value};
 
@@ -129,8 +129,8 @@ static STAND_INS: [Command; 6] = [
 
 const fn new_stand_in(n: usize, flags: Flags, class: Class) -> Command {
     let id = (count() + n) as u16;
-    let (name, keys) = ("of a module", Keys::None);
-    Command { name, id, arity: -1, of: None, flags, keys, class, plain: false, subcommands: &[] }
+    let (name, keys, since) = ("of a module", Keys::None, Since::ALWAYS);
+    Command { name, id, arity: -1, of: None, flags, keys, since, class, plain: false, subcommands: &[] }
 }
 
 impl Spec {

@@ -11,7 +11,7 @@ mod texts;
 pub use foreign::{is_stand_in, Foreign, Place};
 pub use keys::{block_argument, blocks, first_key, keys, slot_of, KeyError, KeyPositions};
 pub use slot::slot;
-pub use spec::{Class, Command, Flags, Keys, Local, Merge, Split};
+pub use spec::{Class, Command, Flags, Keys, Local, Merge, Since, Split};
 pub use table::{
     arity_ok, by_id, commands, count, full_name, lookup, lookup_plain, resolve, subcommand, Unknown,
 };

@@ -20,6 +20,8 @@ pub struct Command {
     pub flags: Flags,
     /// Where its keys are.
     pub keys: Keys,
+    /// Which servers have it.
+    pub since: Since,
     /// What the proxy does with it.
     pub class: Class,
     /// Whether it goes as it is to the slot of its one key, which is argument 1: true for most that clients send.
@@ -52,7 +54,7 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 4);
     /// Its key positions depend on its arguments beyond what first/last/step say.
     pub const MOVABLE_KEYS: Flags = Flags(1 << 5);
-    /// Redis 7.0 does not have it; Redis 8 or Valkey 9 do. An older cluster answers with its own error.
+    /// Not every server has it: [`Command::since`] says which do.
     pub const NEWER: Flags = Flags(1 << 6);
     /// Redis 7.0 takes fewer numbers of arguments than the row says, which is that of Redis 8 and Valkey 9: between the
     /// two the server decides.
@@ -194,4 +196,40 @@ pub enum Local {
     ReadWrite,
     Role,
     Client,
+}
+
+/// The version, in two numbers, with which Redis and with which Valkey began to do something; `None`: they do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    redis: Option<(u8, u8)>,
+    valkey: Option<(u8, u8)>,
+}
+
+impl Since {
+    /// What servers of both names have.
+    pub const fn both(redis: (u8, u8), valkey: (u8, u8)) -> Self {
+        Since { redis: Some(redis), valkey: Some(valkey) }
+    }
+
+    /// What only Redis has.
+    pub const fn redis(major: u8, minor: u8) -> Self {
+        Since { redis: Some((major, minor)), valkey: None }
+    }
+
+    /// What only Valkey has.
+    pub const fn valkey(major: u8, minor: u8) -> Self {
+        Since { redis: None, valkey: Some((major, minor)) }
+    }
+
+    /// Whether a version of Valkey, or of Redis, has it.
+    pub fn includes(self, valkey: bool, version: (u8, u8)) -> bool {
+        let first = if valkey { self.valkey } else { self.redis };
+        first.is_some_and(|first| version >= first)
+    }
+
+    /// What no server has.
+    pub const NEVER: Since = Since { redis: None, valkey: None };
+
+    /// What every server has.
+    pub const ALWAYS: Since = Since::both((0, 0), (0, 0));
 }

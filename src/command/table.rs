@@ -10,7 +10,7 @@ use std::num::NonZeroU16;
 
 use super::foreign::stand_in;
 use super::rows::THEMES;
-use super::spec::{Class, Command, Flags, Keys};
+use super::spec::{Class, Command, Flags, Keys, Since};
 use crate::resp::Args;
 
 /// Finds the row of a command by its name, in any case of letters; sub-commands are not found here.
@@ -246,6 +246,7 @@ const BLANK: Command = Command {
     of: None,
     flags: Flags(0),
     keys: Keys::None,
+    since: Since::ALWAYS,
     class: Class::Container,
     plain: false,
     subcommands: &[],

@@ -44,6 +44,8 @@ pub struct Client {
     pub epoch: u32,
     /// Idle timeout.
     pub timer: TimerKey<Alarm>,
+    /// What has passed between it and the proxy.
+    pub traffic: Traffic,
     /// When it last sent or took something, or was seen to wait for a reply.
     pub heard: Time,
     /// When it was accepted.
@@ -85,6 +87,17 @@ pub struct Client {
 /// In [`Client::last_command`]: none that the table knows.
 pub const NO_COMMAND: u16 = u16::MAX;
 
+/// What has passed between a client and the proxy, for CLIENT LIST.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Bytes of requests.
+    pub bytes_in: u64,
+    /// Bytes of replies that were written.
+    pub bytes_out: u64,
+    /// Commands, those that were refused and the present one among them.
+    pub commands: u64,
+}
+
 /// What a client told of itself.
 #[derive(Debug, Default)]
 pub struct Labels {
@@ -94,6 +107,8 @@ pub struct Labels {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_ver: Vec<u8>,
+    /// CLIENT CAPA REDIRECT.
+    pub redirects: bool,
 }
 
 /// What a client holds only while it has requests or replies under way; lent from a pool.
@@ -159,6 +174,7 @@ impl Client {
             subscriber: None,
             epoch: 0,
             timer: Key::NONE,
+            traffic: Traffic::default(),
             heard: now,
             since: now,
             descriptor: -1,

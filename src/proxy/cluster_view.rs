@@ -1,15 +1,17 @@
 //! CLUSTER: the proxy as a cluster of one node that owns all slots, at the address by which the client reached it or at
-//! `-announce-addr`. So cluster clients work, and never see a node behind it. Forms are those of Redis 7.0.15.
+//! `-announce-addr`. So cluster clients work, and never see a node behind it. Forms are those of Redis 7.0.15 where
+//! nothing is said of versions.
 
 use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors::{self, say};
+use super::forms;
 use super::info::hex_id;
 use super::session::{number, NOT_AN_INTEGER};
 use crate::base::arena::Key;
 use crate::cluster::SLOTS;
-use crate::command::{self, Command};
+use crate::command::{self, Command, Since};
 use crate::resp::{encode, Args, Protocol};
 
 /// What one client sees.
@@ -21,6 +23,32 @@ struct View {
     protocol: Protocol,
 }
 
+/// The fields of CLUSTER INFO, and who shows them.
+const INFO_FIELDS: [(&str, Since); 22] = [
+    ("cluster_state", Since::ALWAYS),
+    ("cluster_slots_assigned", Since::ALWAYS),
+    ("cluster_slots_ok", Since::ALWAYS),
+    ("cluster_slots_pfail", Since::ALWAYS),
+    ("cluster_slots_fail", Since::ALWAYS),
+    ("cluster_nodes_pfail", Since::valkey(9, 0)),
+    ("cluster_nodes_fail", Since::valkey(9, 0)),
+    ("cluster_voting_nodes_pfail", Since::valkey(9, 0)),
+    ("cluster_voting_nodes_fail", Since::valkey(9, 0)),
+    ("cluster_known_nodes", Since::ALWAYS),
+    ("cluster_size", Since::ALWAYS),
+    ("cluster_current_epoch", Since::ALWAYS),
+    ("cluster_my_epoch", Since::ALWAYS),
+    ("cluster_stats_messages_sent", Since::ALWAYS),
+    ("cluster_stats_messages_received", Since::ALWAYS),
+    ("cluster_stats_bytes_sent", Since::valkey(9, 1)),
+    ("cluster_stats_bytes_received", Since::valkey(9, 1)),
+    ("cluster_stats_pubsub_bytes_sent", Since::valkey(9, 1)),
+    ("cluster_stats_pubsub_bytes_received", Since::valkey(9, 1)),
+    ("cluster_stats_module_bytes_sent", Since::valkey(9, 1)),
+    ("cluster_stats_module_bytes_received", Since::valkey(9, 1)),
+    ("total_cluster_links_buffer_limit_exceeded", Since::ALWAYS),
+];
+
 /// Nodes listen to each other this far above the port for clients.
 const BUS_OFFSET: u16 = 10_000;
 
@@ -30,11 +58,11 @@ impl Engine {
         let mut out = Vec::new();
         match row.name {
             "slots" => view.slots(&mut out),
-            "shards" => view.shards(&mut out),
+            "shards" => view.shards(&mut out, self.software.has(forms::SHARD_IDS)),
             "nodes" => encode::verbatim(&mut out, view.nodes().as_bytes(), view.protocol),
             "info" => encode::verbatim(&mut out, self.cluster_info().as_bytes(), view.protocol),
             "myid" => encode::bulk(&mut out, view.id.as_bytes()),
-            "myshardid" => encode::bulk(&mut out, hex_id(&format!("shard {}", view.id)).as_bytes()),
+            "myshardid" => encode::bulk(&mut out, view.shard_id().as_bytes()),
             "keyslot" => encode::integer(&mut out, command::slot(args.get(2).unwrap_or_default()).into()),
             "links" | "getslotmigrations" => encode::array(&mut out, 0),
             "count-failure-reports" => view.of_node(args, &mut out, |out| encode::integer(out, 0)),
@@ -70,21 +98,16 @@ impl Engine {
     fn cluster_info(&self) -> String {
         let covered = self.nodes.covered();
         let state = if covered == SLOTS { "ok" } else { "fail" };
-        let fields = [
-            ("cluster_state", state.to_owned()),
-            ("cluster_slots_assigned", covered.to_string()),
-            ("cluster_slots_ok", covered.to_string()),
-            ("cluster_slots_pfail", "0".into()),
-            ("cluster_slots_fail", "0".into()),
-            ("cluster_known_nodes", "1".into()),
-            ("cluster_size", "1".into()),
-            ("cluster_current_epoch", "1".into()),
-            ("cluster_my_epoch", "1".into()),
-            ("cluster_stats_messages_sent", "0".into()),
-            ("cluster_stats_messages_received", "0".into()),
-            ("total_cluster_links_buffer_limit_exceeded", "0".into()),
-        ];
-        fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect()
+        let value = |name| match name {
+            "cluster_state" => state.to_owned(),
+            "cluster_slots_assigned" | "cluster_slots_ok" => covered.to_string(),
+            "cluster_known_nodes" | "cluster_size" | "cluster_current_epoch" | "cluster_my_epoch" => {
+                "1".into()
+            }
+            _ => "0".into(),
+        };
+        let shown = INFO_FIELDS.iter().filter(|(_, since)| self.software.has(*since));
+        shown.map(|(name, _)| format!("{name}:{}\r\n", value(*name))).collect()
     }
 }
 
@@ -104,9 +127,9 @@ impl View {
         encode::map(out, 0, self.protocol);
     }
 
-    fn shards(&self, out: &mut Vec<u8>) {
+    fn shards(&self, out: &mut Vec<u8>, with_id: bool) {
         encode::array(out, 1);
-        encode::map(out, 2, self.protocol);
+        encode::map(out, if with_id { 3 } else { 2 }, self.protocol);
         encode::bulk(out, b"slots");
         encode::array(out, 2);
         encode::integer(out, 0);
@@ -126,6 +149,14 @@ impl View {
         encode::integer(out, 0);
         encode::bulk(out, b"health");
         encode::bulk(out, b"online");
+        if with_id {
+            encode::bulk(out, b"id");
+            encode::bulk(out, self.shard_id().as_bytes());
+        }
+    }
+
+    fn shard_id(&self) -> String {
+        hex_id(&format!("shard {}", self.id))
     }
 
     fn nodes(&self) -> String {

@@ -6,6 +6,7 @@ use super::backend::{Backend, Kind, State};
 use super::client::{Client, NO_COMMAND};
 use super::engine::{Alarm, Effect, Engine, Hint};
 use super::errors;
+use super::forms;
 use super::multi;
 use super::nodes::Node;
 use super::part::{Owner, Part, NO_SLOT};
@@ -54,12 +55,16 @@ impl Engine {
             }
         };
         c.last_command = command.id;
+        c.traffic.commands += 1;
         let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
-        if !command::arity_ok(command, args.len()) {
-            return self.wrong_arity(key, command);
-        }
         if stranger && !command.flags.has(Flags::NO_AUTH) {
-            return self.reject(key, command, |out| out.extend_from_slice(errors::NO_AUTH));
+            return self.stranger_request(key, command, args);
+        }
+        if !command::arity_ok(command, args.len()) {
+            return self.wrong_arity(key, command, args);
+        }
+        if command.flags.has(Flags::NEWER) && self.answers_unknown(command) {
+            return self.unknown_here(key, command, args);
         }
         if self.refusals.has(command.id) {
             return self.refuse_as_told(key, command);
@@ -73,8 +78,19 @@ impl Engine {
             false => self.queue_or_carry_out(key, command, args),
             true => self.under_watch(key, command, args),
         };
-        self.counters.requests += u64::from(step == Step::Taken);
+        match step {
+            Step::Taken => self.counters.requests += 1,
+            Step::Wait => self.comes_again(key),
+        }
         step
+    }
+
+    /// A request will be handed in, and counted, again.
+    #[cold]
+    fn comes_again(&mut self, key: Key<Client>) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.traffic.commands -= 1;
+        }
     }
 
     /// A request that is known, well-formed and allowed.
@@ -149,7 +165,7 @@ impl Engine {
         match e {
             // A server counts first; the table's arity does not tell of pairs.
             KeyError::CrossSlot if command.name == "msetnx" && args.len() % 2 == 0 => {
-                self.wrong_arity(key, command)
+                self.wrong_arity(key, command, args)
             }
             KeyError::CrossSlot => self.reject(key, command, |out| out.extend_from_slice(errors::CROSS_SLOT)),
             KeyError::Unroutable => self.send_whole(key, command, NO_SLOT, args.frame()),
@@ -381,18 +397,59 @@ impl Engine {
         Step::Taken
     }
 
-    /// A server that rejects EXEC itself gives up the transaction, and says so.
+    /// A request of a client that must authenticate first. Older servers look at its form before.
     #[cold]
-    fn wrong_arity(&mut self, key: Key<Client>, command: &'static Command) -> Step {
+    fn stranger_request(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        let well_formed = command::arity_ok(command, args.len()) && !self.lacks(command);
+        if !well_formed && !self.software.has(forms::AUTH_FIRST) {
+            return self.wrong_arity(key, command, args);
+        }
+        self.reject_early(key, command, errors::NO_AUTH)
+    }
+
+    #[cold]
+    fn wrong_arity(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        if self.lacks(command) {
+            return self.unknown_here(key, command, args);
+        }
         let mut text = Vec::new();
         command::wrong_arity_error(command, &mut text);
-        if command.name == "exec" {
-            self.leave_transaction(key);
-            text.splice(..b"ERR".len(), *b"EXECABORT Transaction discarded because of:");
-        } else {
+        self.reject_early(key, command, &text)
+    }
+
+    /// A request is rejected before it is queued or carried out. A server that rejects EXEC gives up the transaction, and
+    /// says so.
+    fn reject_early(&mut self, key: Key<Client>, command: &'static Command, text: &[u8]) -> Step {
+        if command.name != "exec" {
             self.spoil(key);
+            return self.reject(key, command, |out| out.extend_from_slice(text));
         }
-        self.reject(key, command, |out| out.extend_from_slice(&text))
+        self.leave_transaction(key);
+        let why = text.strip_prefix(b"ERR ").unwrap_or(text);
+        self.reject(key, command, |out| {
+            out.extend_from_slice(b"EXECABORT Transaction discarded because of: ");
+            out.extend_from_slice(why);
+        })
+    }
+
+    /// Whether the proxy would answer, or refuse, a command that the nodes do not have. What is sent to them is for them to
+    /// refuse.
+    fn answers_unknown(&self, command: &'static Command) -> bool {
+        let is_ours = matches!(command.class, Class::Local(_) | Class::ClusterView | Class::Refused(_));
+        is_ours && self.lacks(command)
+    }
+
+    /// Whether the nodes are known not to have a command.
+    fn lacks(&self, command: &'static Command) -> bool {
+        self.knows_software && !self.software.has(command.since)
+    }
+
+    /// A command of the table that the nodes do not have.
+    #[cold]
+    fn unknown_here(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        self.spoil(key);
+        let container = args.get(0).and_then(command::lookup).filter(|_| !command.container().is_empty());
+        self.unknown(key, args, container.map_or(Unknown::Command, Unknown::Subcommand))
     }
 
     #[cold]
@@ -401,11 +458,13 @@ impl Engine {
         if first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:") {
             return self.security_attack(key);
         }
-        let known = self.clients.get(key).is_some_and(|c| c.authenticated);
+        let stranger = self.clients.get(key).is_some_and(|c| !c.authenticated);
+        let silent = stranger && self.software.has(forms::AUTH_FIRST);
+        let lacking = matches!(unknown, Unknown::Subcommand(container) if self.lacks(container));
         self.refuse(key, |out| match unknown {
-            Unknown::Command => command::unknown_command_error(args, out),
-            Unknown::Subcommand(_) if known => command::unknown_subcommand_error(args, out),
-            Unknown::Subcommand(_) => out.extend_from_slice(errors::NO_AUTH),
+            _ if silent => out.extend_from_slice(errors::NO_AUTH),
+            Unknown::Subcommand(_) if !lacking => command::unknown_subcommand_error(args, out),
+            _ => command::unknown_command_error(args, out),
         })
     }
 

@@ -176,6 +176,8 @@ pub struct Engine {
     pub(super) tally: Tally,
     /// What clients are told that they talk to: what the cluster runs, once it is known.
     pub(super) software: Software,
+    /// Whether a node has told it.
+    pub(super) knows_software: bool,
     pub(super) next_id: u64,
     pub(super) draining: bool,
 }
@@ -228,6 +230,7 @@ impl Engine {
             counters: Counters::default(),
             tally: Tally::default(),
             software: Software::redis("7.0.0"),
+            knows_software: false,
             next_id: 1 + around.worker as u64,
             draining: false,
             config,
@@ -344,6 +347,7 @@ impl Engine {
     pub fn topology(&mut self, map: &SlotMap) {
         if map.software.is_known() {
             self.software.clone_from(&map.software);
+            self.knows_software = true;
         }
         for node in self.nodes.replace(map) {
             self.retire_node(node);

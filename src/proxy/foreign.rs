@@ -188,7 +188,10 @@ impl Engine {
             true => self.queue_foreign(key, row, args),
             false => self.send_foreign(key, row, stand_in, args),
         };
-        self.counters.requests += u64::from(step == Step::Taken);
+        if let Some(c) = self.clients.get_mut(key).filter(|_| step == Step::Taken) {
+            c.traffic.commands += 1;
+            self.counters.requests += 1;
+        }
         step
     }
 

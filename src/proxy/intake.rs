@@ -86,11 +86,11 @@ impl Engine {
     #[inline]
     fn taken_in(&mut self, key: Key<Client>, consumed: usize, intake: Intake) -> (usize, Intake) {
         self.counters.client_bytes_in += consumed as u64;
-        if intake == Intake::Paused {
-            if let Some(c) = self.clients.get_mut(key) {
-                c.paused = true;
-            }
-        } else if self.draining {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.traffic.bytes_in += consumed as u64;
+            c.paused |= intake == Intake::Paused;
+        }
+        if intake != Intake::Paused && self.draining {
             self.close_if_done(key);
         }
         (consumed, intake)
@@ -129,6 +129,7 @@ impl Engine {
             c.heard = self.now;
         }
         self.counters.client_bytes_out += n as u64;
+        c.traffic.bytes_out += n as u64;
         let mut waited_for = false;
         if let Some(active) = c.active.as_mut() {
             active.out.wrote(n);

@@ -38,6 +38,8 @@ pub enum Purpose {
         slot: u16,
         /// How many WATCH commands there were.
         commands: u32,
+        /// How many keys these named.
+        keys: u32,
         /// Changes may have been missed: the transaction must fail.
         broken: bool,
         /// It waits besides, on the same backend, as in [`Purpose::Block`].
@@ -70,7 +72,7 @@ impl Lease {
 
     /// As [`Lease::new`], for a client that begins to watch keys of `slot`.
     pub fn watch(slot: u16) -> Self {
-        Lease::new(Purpose::Watch { slot, commands: 0, broken: false, blocked: None })
+        Lease::new(Purpose::Watch { slot, commands: 0, keys: 0, broken: false, blocked: None })
     }
 
     /// The slot whose keys are watched.
@@ -81,11 +83,20 @@ impl Lease {
         }
     }
 
-    /// One more WATCH; false when it is for another slot.
-    pub fn watch_more(&mut self, wanted: u16) -> bool {
+    /// How many keys are watched, repeated ones counted again.
+    pub fn watched_keys(&self) -> u32 {
+        match self.purpose {
+            Purpose::Watch { keys, .. } => keys,
+            _ => 0,
+        }
+    }
+
+    /// One more WATCH of so many keys; false when it is for another slot.
+    pub fn watch_more(&mut self, wanted: u16, more: usize) -> bool {
         match &mut self.purpose {
-            Purpose::Watch { slot, commands, .. } if *slot == wanted => {
+            Purpose::Watch { slot, commands, keys, .. } if *slot == wanted => {
                 *commands += 1;
+                *keys = keys.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
                 true
             }
             _ => false,

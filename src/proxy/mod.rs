@@ -45,6 +45,7 @@ mod errors;
 mod express;
 mod fan;
 mod foreign;
+mod forms;
 mod holdings;
 mod info;
 mod intake;

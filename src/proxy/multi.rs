@@ -12,6 +12,7 @@ use super::client::Client;
 use super::dispatch::Step;
 use super::engine::Engine;
 use super::errors;
+use super::forms;
 use super::lease::{Lease, Watched};
 use super::part::{Owner, Part, NO_SLOT};
 use super::pause::may_write;
@@ -199,8 +200,8 @@ impl Engine {
 
     /// A command that a server does not take into a transaction.
     pub(super) fn refuse_no_multi(&mut self, key: Key<Client>, name: &str) -> Step {
-        let is_named = self.software.valkey().is_some_and(|v| v >= 9);
-        self.refuse_in_multi(key, |out| match is_named {
+        let named = self.software.has(forms::NO_MULTI_NAMES);
+        self.refuse_in_multi(key, |out| match named {
             true => errors::say(out, format_args!("ERR Command '{name}' not allowed inside a transaction")),
             false => out.extend_from_slice(b"ERR Command not allowed inside a transaction"),
         })
@@ -208,9 +209,9 @@ impl Engine {
 
     /// MULTI or WATCH inside MULTI: Redis says so and goes on, Valkey gives the transaction up.
     fn refuse_nested(&mut self, key: Key<Client>, name: &str, text: &[u8]) -> Step {
-        match self.software.valkey() {
-            Some(8..) => self.refuse_no_multi(key, name),
-            _ => self.refuse(key, |out| out.extend_from_slice(text)),
+        match self.software.has(forms::NESTING_ABORTS) {
+            true => self.refuse_no_multi(key, name),
+            false => self.refuse(key, |out| out.extend_from_slice(text)),
         }
     }
 
@@ -322,7 +323,7 @@ impl Engine {
         };
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         let lease = c.lease.get_or_insert_with(|| Box::new(Lease::watch(slot)));
-        if !lease.watch_more(slot) {
+        if !lease.watch_more(slot, args.len() - 1) {
             return self.refuse(key, |out| out.extend_from_slice(errors::CROSS_SLOT));
         }
         self.send_dedicated(key, row, slot, args.frame())

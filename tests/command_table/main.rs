@@ -8,6 +8,7 @@ mod server;
 
 use std::collections::BTreeMap;
 
+use redis_cluster_proxy::cluster::Software;
 use redis_cluster_proxy::command::{self, Class, Command, Flags, KeyError, Keys, Unknown};
 use redis_cluster_proxy::resp::{Args, Span};
 
@@ -26,11 +27,11 @@ fn every_row_is_as_the_server_lists_it() {
             Some(ours) => compare_row(name, ours, theirs, exact, &mut differences),
         }
     }
+    let software = Software::parse(server.connect().ask(&["INFO", "server"]).text().as_bytes());
     for id in 0..command::count() as u16 {
-        let name = command::full_name(id);
-        let newer = command::by_id(id).flags.has(Flags::NEWER);
-        if exact && newer == listed.contains_key(&name) {
-            differences.push(format!("{name}: NEWER is {newer}"));
+        let (name, since) = (command::full_name(id), command::by_id(id).since);
+        if software.has(since) != listed.contains_key(&name) {
+            differences.push(format!("{name}: {since:?}, but not in {software}"));
         }
     }
     assert!(differences.is_empty(), "{differences:#?}");

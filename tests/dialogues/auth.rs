@@ -18,7 +18,9 @@ fn nothing_is_done_for_a_client_that_has_not_said_who_it_is() {
     c.sends_cmd(&["GET", "b"]).receives(NO_AUTH);
     c.sends_cmd(&["PING"]).receives(NO_AUTH);
     c.sends_cmd(&["MGET", "a", "b"]).receives(NO_AUTH);
-    c.sends_cmd(&["CLIENT", "NONE"]).receives(NO_AUTH);
+    c.sends_cmd(&["CLIENT", "NONE"]).receives(b"-ERR unknown subcommand 'NONE'. Try CLIENT HELP.\r\n");
+    c.sends_cmd(&["EXEC"])
+        .receives(b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n");
     c.sends_cmd(&["HELLO"])
         .receives_error("NOAUTH HELLO must be called with the client already authenticated", &[]);
     c.sends_cmd(&["HELLO", "3"]).receives_error("NOAUTH HELLO", &[]);

@@ -6,6 +6,7 @@ mod circuits;
 mod clients;
 mod databases;
 mod failures;
+mod forms;
 mod limits;
 mod losses;
 mod peers;

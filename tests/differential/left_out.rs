@@ -15,7 +15,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("XADD *, TIME, LASTSAVE, INFO, CLIENT LIST, CLIENT ID", "times, addresses, identities; see tests/live"),
     ("BLPOP and its like between WATCH and EXEC", "for keys of the watched slot only"),
     (
-        "CLIENT SETINFO, arity and queueing of newer commands",
+        "queueing of newer commands",
         "the proxy knows them, whatever the version of the nodes",
     ),
     (

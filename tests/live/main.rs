@@ -33,6 +33,7 @@ mod wait;
 
 use std::sync::OnceLock;
 
+use redis_cluster_proxy::cluster::Software;
 use support::compare::Pair;
 use support::{Cluster, Proxy, RawClient, Server};
 
@@ -58,9 +59,14 @@ fn client() -> RawClient {
     fixture().proxy.client()
 }
 
-/// Whether the nodes are Valkey: some of its words are its own, and the proxy mostly keeps to those of Redis.
+/// What the nodes run.
+fn software() -> Software {
+    Software::parse(fixture().server.text("INFO server").as_bytes())
+}
+
+/// Whether the nodes are Valkey.
 fn is_valkey() -> bool {
-    fixture().server.text("INFO server").contains("server_name:valkey")
+    software().name() == "valkey"
 }
 
 /// A client of the proxy and one of a standalone server.

@@ -1,20 +1,25 @@
 //! CLUSTER: the proxy as one node with all slots.
 
+use std::time::Duration;
+
 use crate::support::frame::{integer, is_error, items, request, text};
 use crate::support::keys::tag_where;
-use crate::support::{Proxy, Server};
+use crate::support::{wait_until, Proxy, Server};
 use crate::{client, fixture};
 
 /// A server in cluster mode that owns all slots, with replies as they are after an address was announced.
-fn lone_node() -> Server {
+pub fn lone_node() -> Server {
     let server = Server::standalone(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
     assert_eq!(server.client().line("CLUSTER ADDSLOTSRANGE 0 16383"), b"+OK\r\n");
+    wait_until("the cluster of one node is well", Duration::from_secs(10), || {
+        server.text("CLUSTER INFO").starts_with("cluster_state:ok")
+    });
     server
 }
 
-/// What differs between two nodes by their nature: ids, ports, epochs.
-fn neutral(reply: &[u8], id: &str, port: u16) -> String {
-    let text = String::from_utf8_lossy(reply).replace(id, "ID");
+/// What differs between two nodes by their nature: ids, of shards too, ports, epochs.
+fn neutral(reply: &[u8], ids: &[String; 2], port: u16) -> String {
+    let text = String::from_utf8_lossy(reply).replace(&ids[0], "ID").replace(&ids[1], "SHARD");
     let bus = port.checked_add(10_000).unwrap_or(0);
     text.replace(&format!(":{port}@{bus}"), ":PORT@BUS").replace(&format!(":{port}\r"), ":PORT\r")
 }
@@ -26,13 +31,17 @@ fn forms_are_those_of_a_node_that_owns_all_slots() {
         let (mut c, mut s) = (client(), server.client());
         let (ours, theirs) = (text(&c.line("CLUSTER MYID")), text(&s.line("CLUSTER MYID")));
         assert!(ours.len() == 40 && ours.bytes().all(|b| b.is_ascii_hexdigit()), "{ours}");
+        // Servers that have no such id answer with one and the same error.
+        let (our_shard, their_shard) =
+            (text(&c.line("CLUSTER MYSHARDID")), text(&s.line("CLUSTER MYSHARDID")));
+        assert_eq!(our_shard.len(), their_shard.len(), "{our_shard}");
         c.line(&format!("HELLO {protocol}"));
         s.line(&format!("HELLO {protocol}"));
         for line in ["CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER LINKS", "CLUSTER KEYSLOT {x}y"] {
             let (got, expected) = (c.line(line), s.line(line));
             assert_eq!(
-                neutral(&got, &ours, fixture().proxy.port),
-                neutral(&expected, &theirs, server.port),
+                neutral(&got, &[ours.clone(), our_shard.clone()], fixture().proxy.port),
+                neutral(&expected, &[theirs.clone(), their_shard.clone()], server.port),
                 "{line}"
             );
         }

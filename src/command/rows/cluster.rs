@@ -1,6 +1,6 @@
 //! Rows: CLUSTER, which shows the proxy as one node that owns all slots.
 
-use super::super::spec::{Class, Command, Flags};
+use super::super::spec::{Class, Command, Flags, Since};
 use super::{container, help, refused, row};
 
 pub(super) const ROWS: &[Command] = &[container("cluster", CLUSTER)];
@@ -14,7 +14,7 @@ const CLUSTER: &[Command] = &[
     view("nodes", 2),
     view("info", 2),
     view("myid", 2),
-    view("myshardid", 2).newer(),
+    view("myshardid", 2).since(Since::both((7, 2), (7, 2))),
     view("keyslot", 3),
     view("countkeysinslot", 3),
     view("getkeysinslot", 4),
@@ -22,27 +22,27 @@ const CLUSTER: &[Command] = &[
     view("links", 2),
     view("replicas", 3),
     view("slaves", 3),
-    view("slot-stats", -4).newer(),
-    view("getslotmigrations", 2).newer(),
+    view("slot-stats", -4).since(Since::both((8, 2), (8, 0))),
+    view("getslotmigrations", 2).since(Since::valkey(9, 0)),
     help(),
     change("addslots", -3),
     change("addslotsrange", -4),
     change("bumpepoch", 2),
-    change("cancelslotmigrations", 2).newer(),
+    change("cancelslotmigrations", 2).since(Since::valkey(9, 0)),
     change("delslots", -3),
     change("delslotsrange", -4),
     change("failover", -2),
-    change("flushslot", -3).with(Flags::WRITE).newer(),
+    change("flushslot", -3).with(Flags::WRITE).since(Since::valkey(9, 0)),
     change("flushslots", 2),
     change("forget", 3),
     change("meet", -4),
-    change("migrateslots", -4).newer(),
+    change("migrateslots", -4).since(Since::valkey(9, 0)),
     change("replicate", -3).with(Flags::ARITY_GREW),
     change("reset", -2),
     change("saveconfig", 2),
     change("set-config-epoch", 3),
     change("setslot", -4),
-    change("syncslots", -3).newer(),
+    change("syncslots", -3).since(Since::valkey(9, 0)),
 ];
 
 const fn view(name: &'static str, arity: i16) -> Command {

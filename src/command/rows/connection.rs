@@ -1,6 +1,6 @@
 //! Rows: what concerns the client's own connection, answered in the proxy.
 
-use super::super::spec::{Class, Command, Flags, Local};
+use super::super::spec::{Class, Command, Flags, Local, Since};
 use super::{container, help, refused, row};
 
 pub(super) const ROWS: &[Command] = &[
@@ -28,19 +28,19 @@ const CLIENT: &[Command] = &[
     client("id", 2),
     client("setname", 3),
     client("getname", 2),
-    client("setinfo", 4).newer(),
+    client("setinfo", 4).since(Since::both((7, 2), (7, 2))),
     client("info", 2),
     client("list", -2),
     client("kill", -3),
     client("reply", 3),
     client("no-evict", 3),
-    client("no-touch", 3).newer(),
+    client("no-touch", 3).since(Since::both((7, 2), (7, 2))),
     client("pause", -3),
     client("unpause", 2),
     client("unblock", -3),
     client("getredir", 2),
     client("trackinginfo", 2),
-    client("capa", -3).newer(),
+    client("capa", -3).since(Since::valkey(8, 0)),
     refused("caching", 3, NO_TRACKING),
     refused("tracking", -3, NO_TRACKING),
     refused(
@@ -48,7 +48,7 @@ const CLIENT: &[Command] = &[
         3,
         "CLIENT IMPORT-SOURCE is not available through the proxy: its connections are shared by many clients",
     )
-    .newer(),
+    .since(Since::valkey(8, 1)),
     help(),
 ];
 

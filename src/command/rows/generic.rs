@@ -1,6 +1,6 @@
 //! Rows: commands on keys of any type, and on the whole key space.
 
-use super::super::spec::{Class, Command, Flags, Keys, Merge, Split};
+use super::super::spec::{Class, Command, Flags, Keys, Merge, Since, Split};
 use super::{container, help, refused, ro, row, rw, ALL, KEY, SUBKEY, TWO};
 
 pub(super) const ROWS: &[Command] = &[
@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Command] = &[
     row("flushall", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Merge::First)).with(Flags::WRITE),
     row("wait", 3, Class::Wait),
-    refused("waitaof", 4, NO_WAITAOF).with(Flags::BLOCKING).newer(),
+    refused("waitaof", 4, NO_WAITAOF).with(Flags::BLOCKING).since(Since::both((7, 2), (7, 2))),
     rw("move", 3, KEY),
     refused("swapdb", 3, "SWAPDB is not available through the proxy: it is not allowed in cluster mode")
         .with(Flags::WRITE),
@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Command] = &[
     )),
     ro("clusterscan", -2, KEY)
         .class(Class::Refused("CLUSTERSCAN is not available through the proxy: SCAN walks the whole cluster"))
-        .newer(),
+        .since(Since::valkey(9, 1)),
 ];
 
 /// A node counts what its connection has written; a backend carries the writes of many clients.

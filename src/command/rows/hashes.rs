@@ -1,6 +1,6 @@
 //! Rows: hashes.
 
-use super::super::spec::Command;
+use super::super::spec::{Command, Since};
 use super::{ro, rw, KEY};
 
 pub(super) const ROWS: &[Command] = &[
@@ -21,16 +21,19 @@ pub(super) const ROWS: &[Command] = &[
     rw("hsetnx", 4, KEY),
     ro("hstrlen", 3, KEY),
     // Lifetimes of single fields.
-    rw("hexpire", -6, KEY).newer(),
-    rw("hexpireat", -6, KEY).newer(),
-    rw("hpexpire", -6, KEY).newer(),
-    rw("hpexpireat", -6, KEY).newer(),
-    rw("hpersist", -5, KEY).newer(),
-    ro("httl", -5, KEY).newer(),
-    ro("hpttl", -5, KEY).newer(),
-    ro("hexpiretime", -5, KEY).newer(),
-    ro("hpexpiretime", -5, KEY).newer(),
-    rw("hgetdel", -5, KEY).newer(),
-    rw("hgetex", -5, KEY).newer(),
-    rw("hsetex", -6, KEY).newer(),
+    rw("hexpire", -6, KEY).since(EXPIRY),
+    rw("hexpireat", -6, KEY).since(EXPIRY),
+    rw("hpexpire", -6, KEY).since(EXPIRY),
+    rw("hpexpireat", -6, KEY).since(EXPIRY),
+    rw("hpersist", -5, KEY).since(EXPIRY),
+    ro("httl", -5, KEY).since(EXPIRY),
+    ro("hpttl", -5, KEY).since(EXPIRY),
+    ro("hexpiretime", -5, KEY).since(EXPIRY),
+    ro("hpexpiretime", -5, KEY).since(EXPIRY),
+    rw("hgetdel", -5, KEY).since(Since::both((8, 0), (9, 1))),
+    rw("hgetex", -5, KEY).since(Since::both((8, 0), (9, 0))),
+    rw("hsetex", -6, KEY).since(Since::both((8, 0), (9, 0))),
 ];
+
+/// Fields of hashes expire by themselves.
+const EXPIRY: Since = Since::both((7, 4), (9, 0));

@@ -1,7 +1,7 @@
 //! The rows of the command table, a file per theme. Owns what each command is; must not know how rows are found.
 //!
-//! Arity, flags and key positions are those of `COMMAND` of Redis 7.0; rows marked [`Flags::NEWER`] come from Redis 8.2
-//! and Valkey 9.1. The class of a row is the proxy's own decision.
+//! Arity, flags and key positions are those of `COMMAND` of Redis 7.0; rows that say since when servers have them come from
+//! Redis 8.2 and Valkey 9.1. The class of a row is the proxy's own decision.
 
 mod cluster;
 mod connection;
@@ -20,7 +20,7 @@ mod transactions;
 mod vectors;
 mod zsets;
 
-use super::spec::{Class, Command, Flags, Keys};
+use super::spec::{Class, Command, Flags, Keys, Since};
 
 /// All rows, by theme. The hottest themes come first: they get the first places in the index.
 pub(super) const THEMES: [&[Command]; 16] = [
@@ -64,8 +64,8 @@ const fn range(first: u8, last: i8, step: u8) -> Keys {
 
 /// A command without keys and flags.
 const fn row(name: &'static str, arity: i16, class: Class) -> Command {
-    let (flags, keys) = (Flags(0), Keys::None);
-    Command { name, id: 0, arity, of: None, flags, keys, class, plain: false, subcommands: &[] }
+    let (flags, keys, since) = (Flags(0), Keys::None, Since::ALWAYS);
+    Command { name, id: 0, arity, of: None, flags, keys, since, class, plain: false, subcommands: &[] }
 }
 
 /// A keyed command that neither only reads nor plainly writes (EVAL).
@@ -123,8 +123,8 @@ impl Command {
         Command { class, ..self }
     }
 
-    /// The row as one that Redis 7.0 does not have.
-    const fn newer(self) -> Command {
-        self.with(Flags::NEWER)
+    /// The row as one that only some servers have.
+    const fn since(self, since: Since) -> Command {
+        Command { since, ..self.with(Flags::NEWER) }
     }
 }

@@ -1,6 +1,6 @@
 //! Rows: scripts and functions.
 
-use super::super::spec::{Class, Command, Flags, Merge};
+use super::super::spec::{Class, Command, Flags, Merge, Since};
 use super::{any, container, counted, help, keyed, refused, row};
 
 pub(super) const ROWS: &[Command] = &[
@@ -26,7 +26,7 @@ const SCRIPT: &[Command] = &[
         "SCRIPT DEBUG is not available through the proxy: it takes over a node's connection",
     )
     .with(Flags::ARITY_GREW),
-    any("show", 3).newer(),
+    any("show", 3).since(Since::valkey(8, 0)),
     help(),
 ];
 

@@ -1,6 +1,6 @@
 //! Rows: the server itself: introspection, configuration, persistence, replication.
 
-use super::super::spec::{Class, Command, Flags, Local, Merge};
+use super::super::spec::{Class, Command, Flags, Local, Merge, Since};
 use super::{any, container, help, refused, ro, row, SUBKEY};
 
 pub(super) const ROWS: &[Command] = &[
@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Command] = &[
     Command { subcommands: COMMAND, ..any("command", -1) },
     container("config", CONFIG),
     container("slowlog", SLOWLOG),
-    container("commandlog", COMMANDLOG).newer(),
+    container("commandlog", COMMANDLOG).since(Since::valkey(8, 1)),
     container("latency", LATENCY),
     container("memory", MEMORY),
     container("module", MODULE),
@@ -85,10 +85,10 @@ const SLOWLOG: &[Command] = &[
 ];
 
 const COMMANDLOG: &[Command] = &[
-    row("get", 4, Class::EveryNode(Merge::Special)).newer(),
-    row("len", 3, Class::EveryNode(Merge::Sum)).newer(),
-    row("reset", 3, Class::EveryNode(Merge::First)).newer(),
-    help().newer(),
+    row("get", 4, Class::EveryNode(Merge::Special)).since(Since::valkey(8, 1)),
+    row("len", 3, Class::EveryNode(Merge::Sum)).since(Since::valkey(8, 1)),
+    row("reset", 3, Class::EveryNode(Merge::First)).since(Since::valkey(8, 1)),
+    help().since(Since::valkey(8, 1)),
 ];
 
 const LATENCY: &[Command] = &[

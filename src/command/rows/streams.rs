@@ -1,6 +1,6 @@
 //! Rows: streams.
 
-use super::super::spec::{Class, Command, Flags, Keys};
+use super::super::spec::{Class, Command, Flags, Keys, Since};
 use super::{container, help, ro, rw, KEY, SUBKEY};
 
 pub(super) const ROWS: &[Command] = &[
@@ -17,8 +17,8 @@ pub(super) const ROWS: &[Command] = &[
     rw("xautoclaim", -6, KEY),
     rw("xtrim", -4, KEY),
     rw("xsetid", -3, KEY),
-    rw("xackdel", -6, KEY).newer(),
-    rw("xdelex", -5, KEY).newer(),
+    rw("xackdel", -6, KEY).since(Since::redis(8, 2)),
+    rw("xdelex", -5, KEY).since(Since::redis(8, 2)),
     container("xgroup", XGROUP),
     container("xinfo", XINFO),
 ];

@@ -1,6 +1,6 @@
 //! Rows: strings.
 
-use super::super::spec::{Class, Command, Keys, Split};
+use super::super::spec::{Class, Command, Keys, Since, Split};
 use super::{range, ro, rw, ALL, KEY, TWO};
 
 pub(super) const ROWS: &[Command] = &[
@@ -26,7 +26,8 @@ pub(super) const ROWS: &[Command] = &[
     rw("setrange", 4, KEY),
     // All or nothing, so never split.
     rw("msetnx", -3, range(1, -1, 2)),
-    rw("msetex", -4, Keys::Counted { count: 1, first: 2, step: 2, dest: 0 }).newer(),
+    rw("msetex", -4, Keys::Counted { count: 1, first: 2, step: 2, dest: 0 })
+        .since(Since::both((8, 4), (9, 1))),
     ro("lcs", -3, TWO),
-    rw("delifeq", 3, KEY).newer(),
+    rw("delifeq", 3, KEY).since(Since::valkey(9, 0)),
 ];

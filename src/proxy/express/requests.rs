@@ -77,6 +77,7 @@ impl Engine {
                 break;
             }
         }
+        c.traffic.commands += u64::from(count);
         self.counters.requests += u64::from(count);
         (at, count)
     }

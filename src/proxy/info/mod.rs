@@ -18,14 +18,35 @@ use super::engine::Engine;
 use super::part::{Owner, Part};
 use crate::base::arena::Key;
 use crate::base::random::Random;
-use crate::command::Command;
+use crate::cluster::Software;
+use crate::command::{Command, Since};
 use crate::resp::{encode, Args};
 
 pub use census::Census;
 pub use counts::{ErrorCounts, Figures, Host};
 
-/// A section: its name, whether nodes are asked for it, and what writes it.
-type Section = (&'static str, bool, fn(&Engine, &Facts<'_>, &mut String));
+/// A section.
+struct Section {
+    /// Its heading.
+    title: &'static str,
+    /// By which name it is asked for, in lower case.
+    name: &'static str,
+    /// Which servers have it.
+    since: Since,
+    shown: Shown,
+    /// Whether nodes are asked for it.
+    asks: bool,
+    write: fn(&Engine, &Facts<'_>, &mut String),
+}
+
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    /// To who asks for all.
+    WithAll,
+    Never,
+}
 
 /// What sections are made from.
 struct Facts<'a> {
@@ -34,35 +55,63 @@ struct Facts<'a> {
 }
 
 /// All sections, in a server's order.
-const SECTIONS: [Section; 14] = [
-    ("Server", false, sections::server),
-    ("Clients", true, sections::clients),
-    ("Memory", true, sections::memory),
-    ("Persistence", true, sections::persistence),
-    ("Stats", true, sections::stats),
-    ("Replication", false, sections::replication),
-    ("CPU", false, sections::cpu),
-    ("Modules", false, sections::modules),
-    ("Commandstats", false, sections::commandstats),
-    ("Errorstats", false, sections::errorstats),
-    ("Latencystats", false, sections::latencystats),
-    ("Cluster", false, sections::cluster),
-    ("Keyspace", true, sections::keyspace),
-    ("Proxy", false, sections::proxy),
+const SECTIONS: [Section; 20] = [
+    section("Server", "server", sections::server),
+    section("TLS", "tls", sections::tls).with_all().since(Since::valkey(9, 1)),
+    section("Clients", "clients", sections::clients).asks(),
+    section("Memory", "memory", sections::memory).asks(),
+    section("Persistence", "persistence", sections::persistence).asks(),
+    section("Threads", "threads", sections::nothing).since(Since::redis(8, 0)),
+    section("Stats", "stats", sections::stats).asks(),
+    section("Replication", "replication", sections::replication),
+    section("CPU", "cpu", sections::cpu),
+    section("Modules", "modules", sections::modules).asks(),
+    section("Commandstats", "commandstats", sections::commandstats).with_all(),
+    section("Errorstats", "errorstats", sections::errorstats),
+    section("Latencystats", "latencystats", sections::latencystats).with_all(),
+    section("Cluster", "cluster", sections::cluster),
+    section("Cluster Info", "cluster_info", sections::nothing).with_all().since(Since::valkey(9, 1)),
+    section("Scripting Engines", "scriptingengines", sections::nothing).with_all().since(Since::valkey(8, 1)),
+    section("Keyspace", "keyspace", sections::keyspace).asks(),
+    section("Keysizes", "keysizes", sections::keysizes).asks().since(Since::redis(8, 0)),
+    section("Debug", "debug", sections::nothing).on_demand().since(Since::both((7, 2), (7, 2))),
+    section("Proxy", "proxy", sections::proxy),
 ];
 
 /// Set of sections, as bits by place in [`SECTIONS`].
-type Chosen = u16;
-const EVERY_SECTION: Chosen = (1 << SECTIONS.len()) - 1;
+type Chosen = u32;
 
-/// What is shown on demand only: Commandstats and Latencystats.
-const LONG_SECTIONS: Chosen = 1 << 8 | 1 << 10;
+const fn section(
+    title: &'static str,
+    name: &'static str,
+    write: fn(&Engine, &Facts<'_>, &mut String),
+) -> Section {
+    Section { title, name, since: Since::ALWAYS, shown: Shown::Always, asks: false, write }
+}
+
+impl Section {
+    const fn since(self, since: Since) -> Section {
+        Section { since, ..self }
+    }
+
+    const fn with_all(self) -> Section {
+        Section { shown: Shown::WithAll, ..self }
+    }
+
+    const fn on_demand(self) -> Section {
+        Section { shown: Shown::Never, ..self }
+    }
+
+    const fn asks(self) -> Section {
+        Section { asks: true, ..self }
+    }
+}
 
 impl Engine {
     /// `INFO [section ...]`.
     pub(super) fn info(&mut self, key: Key<Client>, row: &'static Command, args: &Args<'_>) -> Step {
-        let chosen = chosen(args);
-        let asks_nodes = SECTIONS.iter().enumerate().any(|(i, s)| s.1 && chosen & (1 << i) != 0);
+        let chosen = chosen(args, &self.software);
+        let asks_nodes = SECTIONS.iter().enumerate().any(|(i, s)| s.asks && chosen & (1 << i) != 0);
         let local = self.clients.get(key).map(|c| c.local);
         let slots =
             if asks_nodes { self.nodes.walk().iter().map(|(slot, _)| *slot).collect() } else { Vec::new() };
@@ -87,7 +136,7 @@ impl Engine {
     pub(super) fn info_text(&self, census: &Census, figures: &Figures) -> String {
         let facts = Facts { census, figures };
         let mut text = String::new();
-        for (i, (name, _, write)) in SECTIONS.iter().enumerate() {
+        for (i, section) in SECTIONS.iter().enumerate() {
             if census.chosen & (1 << i) == 0 {
                 continue;
             }
@@ -95,9 +144,9 @@ impl Engine {
                 text.push_str("\r\n");
             }
             text.push_str("# ");
-            text.push_str(name);
+            text.push_str(section.title);
             text.push_str("\r\n");
-            write(self, &facts, &mut text);
+            (section.write)(self, &facts, &mut text);
         }
         text
     }
@@ -113,21 +162,23 @@ impl Engine {
 }
 
 /// As a server's `genInfoSectionsDict`; sections it does not know are ignored.
-fn chosen(args: &Args<'_>) -> Chosen {
+fn chosen(args: &Args<'_>, software: &Software) -> Chosen {
     if args.len() == 1 {
-        return EVERY_SECTION & !LONG_SECTIONS;
+        return named(b"default", software);
     }
-    args.iter().skip(1).fold(0, |chosen, name| chosen | named(name))
+    args.iter().skip(1).fold(0, |chosen, name| chosen | named(name, software))
 }
 
-fn named(name: &[u8]) -> Chosen {
+fn named(name: &[u8], software: &Software) -> Chosen {
     let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-    match SECTIONS.iter().position(|s| is(s.0)) {
-        Some(place) => 1 << place,
-        None if is("default") => EVERY_SECTION & !LONG_SECTIONS,
-        None if is("all") || is("everything") => EVERY_SECTION,
-        None => 0,
-    }
+    let (default, all) = (is("default"), is("all") || is("everything"));
+    let means = |s: &Section| match s.shown {
+        Shown::Always if default || all => true,
+        Shown::WithAll if all => true,
+        _ => is(s.name),
+    };
+    let sections = SECTIONS.iter().enumerate().filter(|(_, s)| means(s) && software.has(s.since));
+    sections.fold(0, |chosen, (i, _)| chosen | 1 << i)
 }
 
 /// Forty hexadecimal digits that follow from `text` alone.
@@ -146,13 +197,21 @@ mod tests {
 
     #[test]
     fn sections_are_chosen_as_in_a_server() {
-        let one = |name: &str| named(name.as_bytes());
+        let redis = Software::redis("7.0.15");
+        let one = |name: &str| named(name.as_bytes(), &redis);
         assert_eq!(one("SERVER"), 1);
-        assert_eq!(one("nosuch") | one(""), 0);
-        assert_eq!((one("All"), one("everything")), (EVERY_SECTION, EVERY_SECTION));
-        assert_eq!(one("keyspace"), 1 << 12);
-        assert_eq!(one("commandstats") | one("latencystats"), LONG_SECTIONS);
-        assert_eq!(one("default"), EVERY_SECTION & !LONG_SECTIONS);
+        assert_eq!(one("nosuch") | one("") | one("threads") | one("cluster info"), 0);
+        assert_eq!(one("All"), one("everything"));
+        assert_eq!(one("All") & !one("default"), one("commandstats") | one("latencystats"));
+        assert_eq!(one("keyspace").count_ones(), 1);
+    }
+
+    #[test]
+    fn newer_servers_have_more_sections() {
+        let (old, new) = (Software::redis("7.0.15"), Software::redis("8.2.0"));
+        let all = |software| named(b"all", software);
+        assert_eq!(all(&new) & !all(&old), named(b"threads", &new) | named(b"keysizes", &new));
+        assert!(named(b"debug", &new) != 0 && all(&new) & named(b"debug", &new) == 0);
     }
 
     #[test]

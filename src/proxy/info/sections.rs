@@ -1,12 +1,16 @@
-//! The fields of each section. Names and order are those of Redis 7.0.15; fields that say nothing of a proxy and that
-//! no tool needs are left out.
+//! The fields of each section. Names and order are those of Redis 7.0.15 where nothing is said of versions; fields that say
+//! nothing of a proxy and that no tool needs are left out.
 
 use std::fmt::{Display, Write};
 
+use super::census::Keys;
 use super::{hex_id, Facts};
-use crate::command;
+use crate::command::{self, Since};
 use crate::proxy::engine::Engine;
 use crate::proxy::pubsub::Scope;
+
+/// What was `redis_mode` is called `server_mode`.
+const SERVER_MODE: Since = Since::valkey(8, 0);
 
 pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     let uptime = e.now.since(e.around.started).as_secs();
@@ -17,11 +21,11 @@ pub(super) fn server(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     if software.name() != "redis" {
         line(out, "server_name", software.name());
         line(out, &format!("{}_version", software.name()), software.version());
-        line(out, "server_mode", "standalone");
     }
     line(out, "redis_git_sha1", "00000000");
     line(out, "redis_git_dirty", 0);
-    line(out, "redis_mode", "standalone");
+    let mode = if software.has(SERVER_MODE) { "server_mode" } else { "redis_mode" };
+    line(out, mode, "standalone");
     line(out, "os", &e.host.os);
     line(out, "arch_bits", usize::BITS);
     line(out, "multiplexing_api", "mio");
@@ -155,8 +159,29 @@ pub(super) fn cpu(e: &Engine, _: &Facts<'_>, out: &mut String) {
     line(out, "used_cpu_user_children", "0.000000");
 }
 
-/// The proxy has none; what modules the nodes have says MODULE LIST.
-pub(super) fn modules(_: &Engine, _: &Facts<'_>, _: &mut String) {}
+/// Clients come to the proxy without encryption only.
+pub(super) fn tls(_: &Engine, _: &Facts<'_>, out: &mut String) {
+    for cert in ["server_cert", "client_cert", "ca_cert"] {
+        line(out, &format!("tls_{cert}_serial"), "none");
+        line(out, &format!("tls_{cert}_expires_in_seconds"), 0);
+    }
+}
+
+/// Those of the nodes.
+pub(super) fn modules(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    facts.census.modules().iter().for_each(|module| line(out, "module", module));
+}
+
+/// What the proxy has nothing to say of.
+pub(super) fn nothing(_: &Engine, _: &Facts<'_>, _: &mut String) {}
+
+/// Of the primaries together.
+pub(super) fn keysizes(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+    for (name, sizes) in facts.census.distributions() {
+        let sizes: Vec<_> = sizes.iter().map(|(size, count)| format!("{size}={count}")).collect();
+        line(out, name, sizes.join(","));
+    }
+}
 
 pub(super) fn errorstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     for (code, count) in facts.figures.errors.sorted() {
@@ -190,10 +215,16 @@ pub(super) fn cluster(_: &Engine, _: &Facts<'_>, out: &mut String) {
     line(out, "cluster_enabled", 0);
 }
 
-pub(super) fn keyspace(_: &Engine, facts: &Facts<'_>, out: &mut String) {
+/// How servers call keys with parts that expire by themselves.
+const VOLATILE: [(&str, Since); 2] =
+    [("subexpiry", Since::redis(7, 4)), ("keys_with_volatile_items", Since::valkey(9, 0))];
+
+pub(super) fn keyspace(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     for db in facts.census.databases() {
-        if let Some((keys @ 1.., expires, ttl)) = facts.census.keys(db) {
-            line(out, &format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={ttl}"));
+        if let Some(Keys { keys: keys @ 1.., expires, ttl, volatile }) = facts.census.keys(db) {
+            let named = VOLATILE.iter().find(|(_, since)| e.software.has(*since));
+            let more = named.map(|(name, _)| format!(",{name}={volatile}")).unwrap_or_default();
+            line(out, &format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={ttl}{more}"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CLIENT and its sub-commands. Those about other clients are questions to all workers.
 
-use super::filter::Filter;
-use super::line::line;
+use super::filter::{Asker, Filter, LISTED};
+use super::line::Liner;
 use super::{is_label, number, timeout, BAD_NAME, NOT_AN_INTEGER, OK, SYNTAX};
 use crate::base::arena::Key;
 use crate::base::time::Time;
@@ -11,6 +11,7 @@ use crate::proxy::client::{Client, Labels};
 use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
 use crate::proxy::errors;
+use crate::proxy::forms;
 use crate::proxy::pause::Scope;
 use crate::resp::{encode, Args};
 
@@ -27,7 +28,7 @@ impl Engine {
             "id" => self.reply_integer(key, i64::try_from(c.id).unwrap_or(i64::MAX)),
             "info" => {
                 let (mut out, protocol) = (Vec::new(), c.protocol());
-                encode::verbatim(&mut out, &line(c, self.now), protocol);
+                encode::verbatim(&mut out, &self.liner().line(c), protocol);
                 self.reply(key, &out)
             }
             "getname" => self.client_getname(key),
@@ -43,8 +44,12 @@ impl Engine {
                 a if a.eq_ignore_ascii_case(b"on") || a.eq_ignore_ascii_case(b"off") => self.reply(key, OK),
                 _ => self.refuse(key, |out| out.extend_from_slice(SYNTAX)),
             },
-            // Valkey: what the client can do if the server wants it to; this one never does.
-            "capa" => self.reply(key, OK),
+            // What the client can do if the server wants it to; this one never does.
+            "capa" => {
+                let redirects = args.iter().skip(2).any(|a| a.eq_ignore_ascii_case(b"redirect"));
+                self.label(key, |l| l.redirects |= redirects);
+                self.reply(key, OK)
+            }
             "getredir" => self.reply_integer(key, -1),
             "trackinginfo" => self.client_trackinginfo(key),
             _ => self.refuse(key, |out| errors::not_yet(out, row)),
@@ -54,7 +59,16 @@ impl Engine {
     /// What this worker adds to CLIENT LIST.
     pub(in crate::proxy) fn lines(&self, filter: &Filter) -> Answer {
         let chosen = self.clients.iter().filter(|(_, c)| filter.matches(c, self.now));
-        Answer::Lines(chosen.map(|(_, c)| (c.id, line(c, self.now))).collect())
+        let liner = self.liner();
+        Answer::Lines(chosen.map(|(_, c)| (c.id, liner.line(c))).collect())
+    }
+
+    fn liner(&self) -> Liner {
+        Liner::new(&self.software, self.around.worker, self.now)
+    }
+
+    fn asker(&self, me: u64) -> Asker<'_> {
+        Asker { me, software: &self.software }
     }
 
     /// CLIENT KILL on this worker: closes at once, but who asked gets the reply first.
@@ -76,9 +90,10 @@ impl Engine {
     }
 
     fn client_list(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
-        match Filter::for_list(args) {
+        let Some(me) = self.clients.get(key).map(|c| c.id) else { return Step::Taken };
+        match Filter::for_list(args, self.asker(me)) {
             Ok(filter) => {
-                let ids = filter.ids.clone();
+                let ids = filter.ids.clone().filter(|_| !self.software.has(LISTED));
                 self.ask_workers(key, Question::List(filter), Then::Lines(ids))
             }
             Err(error) => self.refuse(key, |out| out.extend_from_slice(&error)),
@@ -89,8 +104,8 @@ impl Engine {
         let Some(asker) = self.clients.get(key).map(|c| c.id) else { return Step::Taken };
         // The old form, `CLIENT KILL ip:port`, may hit who asks, and says OK in place of a number.
         let (filter, then) = match args.len() {
-            3 => (Ok(Filter { addr: args.get(2).map(Into::into), ..Filter::default() }), Then::Found),
-            _ => (Filter::for_kill(args, asker), Then::Count),
+            3 => (Ok(Filter::for_address(args.get(2).unwrap_or_default())), Then::Found),
+            _ => (Filter::for_kill(args, self.asker(asker)), Then::Count),
         };
         match filter {
             Ok(filter) => self.ask_workers(key, Question::Kill { filter, asker }, then),
@@ -99,12 +114,14 @@ impl Engine {
     }
 
     fn client_pause(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
-        let scope = match (args.len(), args.get(3)) {
-            (3, _) => Ok(Scope::All),
-            (4, Some(mode)) if mode.eq_ignore_ascii_case(b"all") => Ok(Scope::All),
-            (4, Some(mode)) if mode.eq_ignore_ascii_case(b"write") => Ok(Scope::Write),
-            (4, _) => Err(&b"ERR CLIENT PAUSE mode must be WRITE or ALL"[..]),
-            _ => return self.too_many(key, args),
+        if self.has_surplus(args) {
+            return self.too_many(key, args);
+        }
+        let scope = match args.get(3) {
+            None => Ok(Scope::All),
+            Some(mode) if mode.eq_ignore_ascii_case(b"all") => Ok(Scope::All),
+            Some(mode) if mode.eq_ignore_ascii_case(b"write") => Ok(Scope::Write),
+            Some(_) => Err(&b"ERR CLIENT PAUSE mode must be WRITE or ALL"[..]),
         };
         let until = self.end_of_pause(args.get(2).unwrap_or_default());
         match (scope, until) {
@@ -120,7 +137,7 @@ impl Engine {
     fn client_unblock(&mut self, key: Key<Client>, args: &Args<'_>) -> Step {
         let reason = args.get(3);
         let error = reason.is_some_and(|r| r.eq_ignore_ascii_case(b"error"));
-        if args.len() > 4 {
+        if self.has_surplus(args) {
             return self.too_many(key, args);
         }
         if !error && reason.is_some_and(|r| !r.eq_ignore_ascii_case(b"timeout")) {
@@ -131,6 +148,11 @@ impl Engine {
             Some(id) => self.ask_workers(key, Question::Unblock { id, error }, Then::Unblock { error }),
             None => self.refuse(key, |out| out.extend_from_slice(NOT_AN_INTEGER)),
         }
+    }
+
+    /// Whether there are more arguments than CLIENT PAUSE and CLIENT UNBLOCK take.
+    fn has_surplus(&self, args: &Args<'_>) -> bool {
+        args.len() > 4 && !self.software.has(forms::SURPLUS_IGNORED)
     }
 
     /// What a server says of arguments that its arity check lets pass.
@@ -180,9 +202,9 @@ impl Engine {
             return self
                 .refuse(key, |out| errors::say(out, format_args!("ERR Unrecognized option '{option}'")));
         }
-        let option = if is_name { "lib-name" } else { "lib-ver" };
         if !is_label(value) {
             let text = "cannot contain spaces, newlines or special characters.";
+            let option = String::from_utf8_lossy(option).into_owned();
             return self.refuse(key, |out| errors::say(out, format_args!("ERR {option} {text}")));
         }
         self.label(key, |l| *(if is_name { &mut l.lib_name } else { &mut l.lib_ver }) = value.to_vec());

@@ -1,16 +1,14 @@
-//! HELLO: which protocol a client speaks, who it is and what it is called. Texts and forms are those of Redis 7.0.15.
+//! HELLO: which protocol a client speaks, who it is and what it is called. Texts and forms are those of Redis 7.0.15 where nothing is said of versions.
 
 use super::{is_label, number, BAD_NAME, WRONG_PASSWORD};
 use crate::base::arena::Key;
 use crate::proxy::client::Client;
 use crate::proxy::dispatch::Step;
 use crate::proxy::engine::Engine;
+use crate::proxy::errors::say;
+use crate::proxy::forms;
 use crate::resp::{encode, Args, Protocol};
 
-const HELLO_NO_AUTH: &[u8] =
-    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
-same time";
 /// What HELLO asks for.
 #[derive(Default)]
 struct Hello<'a> {
@@ -38,7 +36,14 @@ impl Engine {
         }
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         if !c.authenticated {
-            return self.refuse(key, |out| out.extend_from_slice(HELLO_NO_AUTH));
+            let proto = if self.software.has(forms::HELLO_PROTO) { "<proto> " } else { "" };
+            return self.refuse(key, |out| {
+                say(out, format_args!(
+                    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO {proto}AUTH \
+                     <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+                     the same time"
+                ))
+            });
         }
         if let Some(name) = hello.name {
             c.labels.get_or_insert_with(Box::default).name = name.to_vec();

@@ -102,6 +102,9 @@ impl Engine {
         rest: RequestRest,
         question: &[u8],
     ) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.traffic.commands += 1;
+        }
         self.counters.requests += 1;
         self.counters.requests_streamed += 1;
         self.streams.uploads += 1;
