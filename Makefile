@@ -14,9 +14,8 @@ OTHERS := $(filter-out $(STAGED),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
 
 FUZZ_TARGETS := $(notdir $(basename $(wildcard tools/fuzz/targets/*.rs)))
 
-# Servers that a part of the live suite runs on besides the installed redis-server, and that part.
+# Servers that the live suite runs on besides the installed redis-server.
 SERVERS := target/venv/servers/redis-8.2 target/venv/servers/valkey-9.1
-COMMON := $(addsuffix ::,core raw protocol transactions session blocking pubsub fanout scan errors resp3 streams)
 
 # Thousands of sockets on both sides of the proxy are open at once in some tests.
 RAISE_LIMITS := ulimit -n $$(ulimit -Hn);
@@ -90,11 +89,11 @@ faults: ## what clients notice of every fault, as figures; takes some minutes
 	@echo "== figures"
 	@sed -n 's/^.*\(\[[A-Za-z0-9][A-Za-z0-9, ]*\] .*\)/\1/p; /^    [0-9]* x /p; /^    [0-9]* acknowledged/p' target/faults.log
 
-test-engines: ## the command table, most of the live suite and random commands on other servers
-	@for server in $(SERVERS); do \
+test-engines: ## the command table, the live suite and random commands on other servers
+	@$(RAISE_LIMITS) for server in $(SERVERS); do \
 	    echo "== command table and live cluster of $$server"; \
 	    COMMAND_TABLE_SERVER=$(CURDIR)/$$server cargo test --test command_table || exit 1; \
-	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live -- $(COMMON) || exit 1; \
+	    REDIS_SERVER=$(CURDIR)/$$server cargo test --test live || exit 1; \
 	    REDIS_SERVER=$(CURDIR)/$$server DIFF_COMMANDS=$(COMMANDS) cargo test --test differential || exit 1; \
 	done
 
