@@ -69,6 +69,7 @@ impl Engine {
         self.share_with(key);
         if uploading {
             let (consumed, intake) = self.upload_bytes(key, data);
+            self.count_bytes(key, consumed);
             return self.taken_in(key, consumed, intake);
         }
         let (at, count) = self.express_first(key, data);
@@ -83,14 +84,21 @@ impl Engine {
         self.taken_in(key, consumed, intake)
     }
 
+    /// So many bytes of a client were taken, other than by the express way.
+    fn count_bytes(&mut self, key: Key<Client>, len: usize) {
+        if let Some(c) = self.clients.get_mut(key) {
+            c.traffic.bytes_in += len as u64;
+        }
+    }
+
     #[inline]
     fn taken_in(&mut self, key: Key<Client>, consumed: usize, intake: Intake) -> (usize, Intake) {
         self.counters.client_bytes_in += consumed as u64;
-        if let Some(c) = self.clients.get_mut(key) {
-            c.traffic.bytes_in += consumed as u64;
-            c.paused |= intake == Intake::Paused;
-        }
-        if intake != Intake::Paused && self.draining {
+        if intake == Intake::Paused {
+            if let Some(c) = self.clients.get_mut(key) {
+                c.paused = true;
+            }
+        } else if self.draining {
             self.close_if_done(key);
         }
         (consumed, intake)
@@ -254,6 +262,7 @@ impl Engine {
                 parser.reset();
                 return (at, Intake::Paused);
             }
+            self.count_bytes(key, len);
             at += len;
             special = false;
         }

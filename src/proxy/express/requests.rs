@@ -78,6 +78,7 @@ impl Engine {
             }
         }
         c.traffic.commands += u64::from(count);
+        c.traffic.bytes_in += at as u64;
         self.counters.requests += u64::from(count);
         (at, count)
     }
