@@ -94,9 +94,9 @@ fn others_hardly_notice_on(
 /// Attackers come from other machines: this thread gets only what nobody else wants of this one.
 fn step_back() {
     let me = std::fs::read_link("/proc/thread-self").unwrap();
-    let id = me.file_name().unwrap();
-    let done = Command::new("chrt").args(["--idle", "--pid", "0"]).arg(id).status().unwrap();
-    assert!(done.success(), "chrt --idle --pid 0 {}", id.display());
+    let id = me.file_name().and_then(|name| name.to_str()).unwrap();
+    let done = Command::new("chrt").args(["--idle", "--pid", "0", id]).status().unwrap();
+    assert!(done.success(), "chrt --idle --pid 0 {id}");
 }
 
 fn connect(port: u16) -> Option<TcpStream> {
