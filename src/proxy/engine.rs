@@ -352,6 +352,7 @@ impl Engine {
         for node in self.nodes.replace(map) {
             self.retire_node(node);
         }
+        self.share.disband();
         self.hurry_demoted();
         self.settle_all();
         self.fill_pools();

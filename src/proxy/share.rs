@@ -32,8 +32,9 @@ const COMPANY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Share {
     /// Who has sent something last.
-    last: Option<Key<Client>>,
-    /// Until when there is company.
+    last: Key<Client>,
+    /// Whether more than one client has sent something lately, and until when that holds.
+    company: bool,
     company_until: Time,
     /// Requests in flight of the client that has sent something last at which reading it stops.
     pub in_flight: usize,
@@ -45,7 +46,22 @@ pub struct Share {
 
 impl Default for Share {
     fn default() -> Self {
-        Share { last: None, company_until: Time::default(), in_flight: ALONE, commands: COMMANDS, crowd: 0 }
+        Share {
+            last: Key::NONE,
+            company: false,
+            company_until: Time::default(),
+            in_flight: ALONE,
+            commands: COMMANDS,
+            crowd: 0,
+        }
+    }
+}
+
+impl Share {
+    /// Nobody counts as company, until somebody else than the last client sends something; how much is had in company is
+    /// settled anew then.
+    pub fn disband(&mut self) {
+        (self.company, self.in_flight) = (false, ALONE);
     }
 }
 
@@ -53,21 +69,34 @@ impl Engine {
     /// A client has sent something: settles how much it may have in flight.
     #[inline]
     pub(super) fn share_with(&mut self, key: Key<Client>) {
-        let share = &mut self.share;
-        if share.last != Some(key) && share.last.replace(key).is_some() {
-            share.company_until = self.now.after(COMPANY);
+        if self.share.last != key {
+            self.share.company_until = self.now.after(COMPANY);
+            if !self.share.company {
+                self.meet();
+            }
+            self.share.last = key;
         }
-        share.in_flight = if self.now < share.company_until {
-            (IN_COMPANY * self.nodes.primaries().count()).clamp(LEAST_IN_COMPANY, ALONE)
-        } else {
-            ALONE
-        };
+    }
+
+    /// Somebody sends something who did not do so last.
+    #[cold]
+    fn meet(&mut self) {
+        if self.share.last != Key::NONE {
+            let room = IN_COMPANY * self.nodes.primaries().count();
+            (self.share.company, self.share.in_flight) = (true, room.clamp(LEAST_IN_COMPANY, ALONE));
+        }
     }
 
     /// Settles how much is taken of each client in the turn that begins.
     #[inline]
     pub(super) fn share_turn(&mut self) {
+        if self.share.company && self.now >= self.share.company_until {
+            self.share.disband();
+        }
         self.share.crowd = self.ready.len();
-        self.share.commands = (COMMANDS / self.share.crowd.max(1) as u32).max(LEAST_COMMANDS);
+        self.share.commands = match self.share.crowd {
+            0 | 1 => COMMANDS,
+            crowd => (COMMANDS / crowd as u32).max(LEAST_COMMANDS),
+        };
     }
 }
