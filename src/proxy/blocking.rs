@@ -120,12 +120,49 @@ fn timeout_of(row: &Command, args: &Args<'_>) -> Option<Timeout> {
         (_, "blmpop" | "bzmpop") => (1, false),
         _ => (args.len() - 1, false),
     };
-    let text = std::str::from_utf8(args.get(argument)?).ok()?;
+    let text = args.get(argument)?;
     let wait = match millis {
-        true => Duration::from_millis(text.parse().ok()?),
-        false => Duration::try_from_secs_f64(text.parse().ok()?).ok()?,
+        true => Duration::from_millis(std::str::from_utf8(text).ok()?.parse().ok()?),
+        false => seconds(text)?,
     };
     Some(Timeout { argument, millis, wait })
+}
+
+/// The time that a decimal number of seconds means, with or without a fraction and an exponent; `None` for anything else,
+/// and for what is more than 584 years. Less than a nanosecond is nothing.
+fn seconds(text: &[u8]) -> Option<Duration> {
+    let is_exponent = |b: &u8| b.eq_ignore_ascii_case(&b'e');
+    let (number, exponent) = match text.iter().position(is_exponent) {
+        Some(e) => (&text[..e], std::str::from_utf8(&text[e + 1..]).ok()?.parse::<i16>().ok()?),
+        None => (text, 0),
+    };
+    let (mut nanos, mut shift, mut digits, mut behind_point) = (0u64, 9 + i32::from(exponent), 0, false);
+    for byte in number.strip_prefix(b"+").unwrap_or(number) {
+        match byte {
+            b'.' if !behind_point => behind_point = true,
+            b'0'..=b'9' => {
+                digits += 1;
+                if nanos < u64::MAX / 10 {
+                    nanos = nanos * 10 + u64::from(byte - b'0');
+                    shift -= i32::from(behind_point);
+                } else {
+                    shift += i32::from(!behind_point);
+                }
+            }
+            _ => return None,
+        }
+    }
+    if digits == 0 {
+        return None;
+    }
+    let unit = 10u64.checked_pow(shift.unsigned_abs());
+    let nanos = match (shift >= 0, unit) {
+        (true, Some(unit)) => nanos.checked_mul(unit)?,
+        (true, None) if nanos > 0 => return None,
+        (false, Some(unit)) => nanos / unit,
+        _ => 0,
+    };
+    Some(Duration::from_nanos(nanos))
 }
 
 /// `request` with another timeout.
@@ -154,6 +191,31 @@ fn with_timeout(row: &Command, request: &[u8], left: Duration) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_seconds_is_read_as_a_server_reads_it() {
+        let times = [
+            ("0", 0),
+            ("1", 1_000_000_000),
+            ("+1.5", 1_500_000_000),
+            (".25", 250_000_000),
+            ("3.", 3_000_000_000),
+            ("0.0000000019", 1),
+            ("1e-05", 10_000),
+            ("2.5E1", 25_000_000_000),
+            ("0.1000000000000000055511151231257827", 100_000_000),
+            ("0e999", 0),
+            ("1e-999", 0),
+        ];
+        for (text, nanos) in times {
+            assert_eq!(seconds(text.as_bytes()), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        for text in
+            ["", ".", "+", "-1", "x", "1x", "1.2.3", "0x1", "e1", "1e", "1e99999", "inf", "nan", "1e30"]
+        {
+            assert_eq!(seconds(text.as_bytes()), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_command_that_is_sent_again_does_not_end_too_early() {

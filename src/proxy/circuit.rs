@@ -130,7 +130,7 @@ impl Engine {
             let failure = Failure { now: self.now, began, heard };
             let Some(n) = self.nodes.get_mut(node) else { return };
             if n.circuit.failed(failure, self.config.retry_timeout) {
-                let seconds = n.circuit.failing_for(self.now).as_secs_f32();
+                let seconds = n.circuit.failing_for(self.now).as_secs_f64();
                 log::warn!(
                     "node {} has failed for {seconds:.1} s: its requests fail at once for now",
                     n.name

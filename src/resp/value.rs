@@ -18,8 +18,8 @@ pub enum Value {
     Int(i64),
     /// `$`.
     Bulk(Vec<u8>),
-    /// `,`.
-    Double(f64),
+    /// `,`: the number as it is written.
+    Double(Vec<u8>),
     /// `#`.
     Bool(bool),
     /// `(`: the digits.
@@ -142,7 +142,8 @@ impl<'a> Reader<'a> {
             b'(' => Value::BigNumber(text.to_vec()),
             b'#' => Value::Bool(text == b"t"),
             b':' => Value::Int(parsed(text)?),
-            b',' => Value::Double(parsed(text)?),
+            b',' if is_double(text) => Value::Double(text.to_vec()),
+            b',' => return Err(ReplyError::InvalidScalar),
             b'$' if head.is_streamed() => Value::Bulk(self.chunks()?),
             b'$' => Value::Bulk(self.body(&head)?.to_vec()),
             b'!' => Value::Error(self.body(&head)?.to_vec()),
@@ -200,6 +201,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether a text is made of what doubles are made of.
+fn is_double(text: &[u8]) -> bool {
+    match text.strip_prefix(b"-").unwrap_or(text) {
+        b"inf" | b"nan" => true,
+        [b'0'..=b'9' | b'.' | b'+', rest @ ..] => rest.iter().all(|b| b"0123456789.eE+-".contains(b)),
+        _ => false,
+    }
+}
+
 fn parsed<T: std::str::FromStr>(text: &[u8]) -> Result<T, ReplyError> {
     std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(ReplyError::InvalidScalar)
 }
@@ -248,8 +258,8 @@ mod tests {
             (":-7|", Value::Int(-7)),
             (":+7|", Value::Int(7)),
             ("$4|a|b|", Value::Bulk(b"a\r\nb".to_vec())),
-            (",1.5e3|", Value::Double(1500.0)),
-            (",-inf|", Value::Double(f64::NEG_INFINITY)),
+            (",1.5e3|", Value::Double(b"1.5e3".to_vec())),
+            (",-inf|", Value::Double(b"-inf".to_vec())),
             ("#t|", Value::Bool(true)),
             ("#f|", Value::Bool(false)),
             ("(-123|", Value::BigNumber(b"-123".to_vec())),
