@@ -325,6 +325,11 @@ impl Engine {
         !nothing || self.watchers.has_lines()
     }
 
+    /// Whether there is something to write both to clients and to nodes.
+    pub fn has_output_both_ways(&self) -> bool {
+        !self.dirty_clients.is_empty() && !self.dirty_backends.is_empty()
+    }
+
     /// Among how many clients the caller has to share its turn, as all of them have more than it has taken.
     pub fn crowd(&self) -> usize {
         self.share.crowd

@@ -137,15 +137,17 @@ impl Reactor {
     }
 
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        match self.parts.poll.poll(events, self.timeout()) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            _ => {}
-        }
+        self.poll(events, self.timeout())?;
         self.now = self.clock.now();
         self.engine.tick(self.now);
-        self.effects();
-        for event in events.iter() {
-            self.event(event);
+        self.take(events);
+        if self.engine.has_output_both_ways() && !self.engine.has_ready() {
+            // Whoever gets a reply asks again while the others get theirs: what comes of that goes to the nodes by the
+            // same writes.
+            self.effects();
+            self.flush_clients();
+            self.poll(events, Some(Duration::ZERO))?;
+            self.take(events);
         }
         if self.accept_at.is_some_and(|t| t <= self.now) {
             self.accept();
@@ -165,6 +167,20 @@ impl Reactor {
         }
         self.engine.check_invariants();
         Ok(())
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.parts.poll.poll(events, timeout) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, events: &Events) {
+        self.effects();
+        for event in events.iter() {
+            self.event(event);
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -276,6 +292,10 @@ impl Reactor {
             }
         }
         self.lists.backends = backends;
+        self.flush_clients();
+    }
+
+    fn flush_clients(&mut self) {
         let mut clients = mem::take(&mut self.lists.clients);
         self.engine.take_dirty_clients(&mut clients);
         clients.drain(..).for_each(|key| self.flush_client(key));
