@@ -70,13 +70,14 @@ impl<T> Socket<T> {
         }
     }
 
-    /// Reads once; what is left from before stands in front.
-    pub fn read(&mut self, scratch: &mut [u8], pool: &mut Pool<Vec<u8>>) -> Look {
+    /// Reads once, `most` bytes at most where they fit into `scratch`; what is left from before stands in front.
+    pub fn read(&mut self, scratch: &mut [u8], most: usize, pool: &mut Pool<Vec<u8>>) -> Look {
         if self.unread.len() > MOST_CARRIED {
             return self.read_large();
         }
         let carried = self.unread.len();
-        let result = self.stream.read(&mut scratch[carried..]);
+        let space = scratch.len().min(carried + most);
+        let result = self.stream.read(&mut scratch[carried..space]);
         let count = match result {
             Ok(0) => return Look::End,
             Ok(count) => count,
@@ -88,7 +89,7 @@ impl<T> Socket<T> {
             Err(e) => return Look::Failed(e),
         };
         // A short read has emptied the socket: the next bytes bring a new event.
-        self.readable = carried + count == scratch.len() || self.closing;
+        self.readable = carried + count == space || self.closing;
         if carried > 0 {
             scratch[..carried].copy_from_slice(&self.unread);
             pool.give(std::mem::take(&mut self.unread));

@@ -400,6 +400,9 @@ impl Engine {
     /// A request of a client that must authenticate first. Older servers look at its form before.
     #[cold]
     fn stranger_request(&mut self, key: Key<Client>, command: &'static Command, args: &Args<'_>) -> Step {
+        if let Some(step) = self.admit_stranger(key, args.frame().len()) {
+            return step;
+        }
         let well_formed = command::arity_ok(command, args.len()) && !self.lacks(command);
         if !well_formed && !self.software.has(forms::AUTH_FIRST) {
             return self.wrong_arity(key, command, args);

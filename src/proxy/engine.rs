@@ -23,6 +23,7 @@ use super::pubsub::{Audience, Hub};
 use super::refusals::Refusals;
 use super::scripts::Scripts;
 use super::share::Share;
+use super::strangers::Strangers;
 use super::stream::{Sizes, Streams};
 use super::tally::Tally;
 use crate::base::arena::{Arena, Key};
@@ -107,6 +108,8 @@ pub enum Alarm {
     Idle(Key<Client>),
     /// A client must have authenticated by now.
     Stranger(Key<Client>),
+    /// Strangers that are held up may go on.
+    Strangers,
     /// Answers to a question take too long.
     Ask(Key<Ask>),
     /// The cluster is due to be asked again for a command.
@@ -152,6 +155,7 @@ pub struct Engine {
     pub(super) streams: Streams,
     pub(super) budget: Budget,
     pub(super) share: Share,
+    pub(super) strangers: Strangers,
     pub(super) timers: Wheel<Alarm>,
     pub(super) random: Random,
     pub(super) actives: Pool<Box<Active>>,
@@ -211,6 +215,7 @@ impl Engine {
             streams: Streams::default(),
             budget: Budget::default(),
             share: Share::default(),
+            strangers: Strangers::default(),
             timers: Wheel::new(now),
             random: Random::new(around.seed),
             actives: Pool::new(SPARE_ACTIVES),
@@ -264,6 +269,7 @@ impl Engine {
                 Alarm::Parked(key) => self.retry_parked(key),
                 Alarm::Idle(key) => self.idle_alarm(key),
                 Alarm::Stranger(key) => self.stranger_alarm(key),
+                Alarm::Strangers => self.strangers_alarm(),
                 Alarm::Ask(key) => self.ask_alarm(key),
                 Alarm::Lookup(key) => self.look_up(key),
                 Alarm::PauseEnd => {

@@ -194,25 +194,7 @@ impl Engine {
         }
     }
 
-    /// A client may be a stranger only for so long.
-    pub(super) fn stranger_alarm(&mut self, key: Key<Client>) {
-        let Some(c) = self.clients.get(key) else { return };
-        if c.authenticated {
-            return self.set_idle_timer(key);
-        }
-        log::debug!("client {} ({}) closed: it has not authenticated", c.id, c.peer);
-        self.close_client(key);
-    }
-
-    fn set_stranger_timer(&mut self, key: Key<Client>) {
-        let at = self.now.after(self.config.auth_timeout);
-        let timer = self.timers.set(at, Alarm::Stranger(key));
-        if let Some(c) = self.clients.get_mut(key) {
-            c.timer = timer;
-        }
-    }
-
-    fn set_idle_timer(&mut self, key: Key<Client>) {
+    pub(super) fn set_idle_timer(&mut self, key: Key<Client>) {
         let timeout = self.config.client_idle_timeout;
         let Some(c) = self.clients.get_mut(key) else { return };
         if !timeout.is_zero() {

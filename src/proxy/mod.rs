@@ -68,6 +68,7 @@ mod session;
 mod settings;
 mod share;
 mod silence;
+mod strangers;
 mod stream;
 mod tally;
 mod unblock;

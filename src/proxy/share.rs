@@ -22,8 +22,10 @@ const LEAST_IN_COMPANY: usize = 128;
 
 /// Commands of one client per turn when nobody else has more; what is left waits for the next turn, after everybody else.
 const COMMANDS: u32 = 512;
+/// The same in company: of all clients that have more, together.
+const COMMANDS_IN_COMPANY: u32 = 128;
 /// Commands of one client per turn however many have more.
-const LEAST_COMMANDS: u32 = 64;
+const LEAST_COMMANDS: u32 = 32;
 
 /// How long a client that has sent something counts as company.
 const COMPANY: Duration = Duration::from_millis(100);
@@ -94,9 +96,10 @@ impl Engine {
             self.share.disband();
         }
         self.share.crowd = self.ready.len();
+        let commands = if self.share.company { COMMANDS_IN_COMPANY } else { COMMANDS };
         self.share.commands = match self.share.crowd {
-            0 | 1 => COMMANDS,
-            crowd => (COMMANDS / crowd as u32).max(LEAST_COMMANDS),
+            0 | 1 => commands,
+            crowd => (commands / crowd as u32).max(LEAST_COMMANDS),
         };
     }
 }

@@ -250,3 +250,22 @@ fn a_client_that_resets_is_no_stranger() {
     rig.advance_ms(1500);
     c.is_closed();
 }
+
+/// All that strangers get is errors: a flood of them does not take from the others what the proxy can do.
+#[test]
+fn a_flood_of_strangers_is_answered_little_by_little() {
+    const AT_ONCE: usize = 128;
+    let rig = Rig::three_with(|config| config.password = "secret".into());
+    let (flood, late, known) = (rig.client(), rig.client(), rig.client());
+    known.sends_cmd(&["AUTH", "secret"]).receives(b"+OK\r\n");
+    rig.advance_ms(20);
+    flood.sends(cmd(&["GET", "a"]).repeat(3 * AT_ONCE)).receives(NO_AUTH.repeat(AT_ONCE));
+    late.sends(cmd(&["GET", "a"])).sends_cmd(&["AUTH", "secret"]).receives_nothing();
+    known.sends_cmd(&["PING"]).receives(b"+PONG\r\n");
+    rig.advance_ms(10);
+    flood.receives(NO_AUTH.repeat(AT_ONCE));
+    rig.advance_ms(20);
+    late.receives([NO_AUTH, b"+OK\r\n"].concat());
+    flood.receives(NO_AUTH.repeat(AT_ONCE));
+    flood.sends_cmd(&["AUTH", "secret"]).receives(b"+OK\r\n");
+}

@@ -62,6 +62,8 @@ fn others_hardly_notice_on(
     let (mut calm, mut attacked) = (Duration::ZERO, Duration::MAX);
     let acts = thread::scope(|scope| {
         let mut acts = 0;
+        // Also when a measurement fails: the attacker would go on for ever.
+        let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
         for _ in 0..ATTEMPTS {
             stop.store(false, Ordering::Relaxed);
             calm = calm.max(p99(proxy.port, password));
@@ -89,6 +91,15 @@ fn others_hardly_notice_on(
     let left = || proxy.rss_kib().saturating_sub(before);
     let returned = eventually(Duration::from_secs(10), || left() < LEFT_KIB);
     assert!(returned, "{name}: {} KiB more than before", left());
+}
+
+/// Does something at the end of a scope, however that is left.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// Attackers come from other machines: this thread gets only what nobody else wants of this one.

@@ -84,7 +84,7 @@ impl Reactor {
             if !socket.readable || socket.paused {
                 return;
             }
-            match socket.read(&mut self.scratch, &mut self.buffers) {
+            match socket.read(&mut self.scratch, super::SCRATCH, &mut self.buffers) {
                 Look::Data(held) => self.hand_in_replies(key, held),
                 Look::Nothing => return,
                 Look::End => return self.backend_failed(key, "the node closed the connection"),

@@ -16,9 +16,9 @@ use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
 /// Clients accepted per turn.
-const ACCEPTS_PER_TURN: usize = 16;
+const ACCEPTS_PER_TURN: usize = 4;
 
-/// Bytes of one read at least, however many clients have more.
+/// New bytes of one read at least, however many clients have more.
 const LEAST_READ: usize = 32 * 1024;
 
 /// Places for clients that are kept when there is none.
@@ -124,7 +124,7 @@ impl Reactor {
                 }
                 return;
             }
-            match socket.read(&mut self.scratch[..most], &mut self.buffers) {
+            match socket.read(&mut self.scratch, most, &mut self.buffers) {
                 Look::Data(held) => self.hand_in(index, held),
                 Look::Nothing => return,
                 Look::End => {
