@@ -20,7 +20,7 @@ use super::reactor::{Parts, Reactor, WAKER};
 use super::reserve;
 use super::topology::{self, TopologyHandle};
 use crate::config::Config;
-use crate::proxy::{Audience, Engine, Surroundings};
+use crate::proxy::{Common, Engine, Surroundings};
 
 /// Descriptors kept for what is not a client: backends, log files, the admin server.
 const SPARE_DESCRIPTORS: u64 = 512;
@@ -44,7 +44,7 @@ pub struct Server {
     /// Tells this run of the process from others.
     run: u64,
     /// Shared by all workers.
-    audience: Arc<Audience>,
+    common: Common,
 }
 
 /// What a worker is made of before its thread runs.
@@ -76,8 +76,8 @@ pub fn start(config: &Arc<Config>) -> Result<Server, String> {
     }
     let run = Clock::new().wall_micros();
     let again = socket.try_clone().map_err(system)?;
-    let (threads, audience) = (Vec::new(), Arc::default());
-    let mut server = Server { addr, workers, topology, threads, socket: again, origin, run, audience };
+    let (threads, common) = (Vec::new(), Common::default());
+    let mut server = Server { addr, workers, topology, threads, socket: again, origin, run, common };
     let mut listener = Some(TcpListener::from_std(socket.into()));
     for (me, seed) in seeds.into_iter().enumerate() {
         let thread = server.start_worker(config, me, seed, listener.take()).map_err(system)?;
@@ -138,7 +138,7 @@ impl Server {
             pid: std::process::id(),
         };
         let mut engine = Engine::new(Arc::clone(config), around, clock.now());
-        engine.set_audience(Arc::clone(&self.audience));
+        engine.set_common(&self.common);
         let (workers, topology, max_clients) =
             (self.workers.clone(), self.topology.clone(), config.max_clients);
         let closes = self.origin == Origin::Own;

@@ -22,7 +22,7 @@ use super::pause::Pause;
 use super::pubsub::{Audience, Hub};
 use super::refusals::Refusals;
 use super::scripts::Scripts;
-use super::share::Share;
+use super::share::{Company, Share};
 use super::strangers::Strangers;
 use super::stream::{Sizes, Streams};
 use super::tally::Tally;
@@ -126,6 +126,13 @@ pub enum Alarm {
     HungUp(Key<Client>),
     /// End of an orderly stop.
     Drain,
+}
+
+/// What the engines of a process share.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    audience: Arc<Audience>,
+    company: Arc<Company>,
 }
 
 /// One worker's data path without its sockets.
@@ -245,9 +252,10 @@ impl Engine {
         engine
     }
 
-    /// Subscribers are counted here from now on, together with those of other engines; call it before anything has come.
-    pub fn set_audience(&mut self, audience: Arc<Audience>) {
-        self.hub.audience = audience;
+    /// This engine works together with the others that have `common` from now on; call it before anything has come.
+    pub fn set_common(&mut self, common: &Common) {
+        self.hub.audience = Arc::clone(&common.audience);
+        self.share.join(Arc::clone(&common.company));
     }
 
     /// Tells the time; it never goes back. Due timers fire.
@@ -256,7 +264,7 @@ impl Engine {
         self.hub.fanned = 0;
         self.tally.settle();
         self.keep_budget();
-        self.share_turn();
+        self.share.begin_turn(self.ready.len(), self.now);
         if self.timers.next().is_none_or(|t| t > self.now) {
             return;
         }
@@ -363,7 +371,7 @@ impl Engine {
         for node in self.nodes.replace(map) {
             self.retire_node(node);
         }
-        self.share.disband();
+        self.share.spread(self.nodes.primaries().count());
         self.hurry_demoted();
         self.settle_all();
         self.fill_pools();

@@ -66,7 +66,7 @@ impl Engine {
         c.paused = false;
         c.heard = self.now;
         let uploading = c.uploading;
-        self.share_with(key);
+        let before = self.counters.requests;
         if uploading {
             let (consumed, intake) = self.upload_bytes(key, data);
             self.count_bytes(key, consumed);
@@ -74,6 +74,7 @@ impl Engine {
         }
         let (at, count) = self.express_first(key, data);
         if count > 0 && at == data.len() {
+            self.share.sent(key, u64::from(count), true, self.now);
             return self.taken_in(key, at, Intake::More);
         }
         let stored = self.clients.get_mut(key).and_then(|c| c.active.as_mut()?.parser.take());
@@ -81,6 +82,8 @@ impl Engine {
         let (consumed, intake) =
             self.take_requests(key, data, (at, self.share.commands.saturating_sub(count)), &mut parser);
         self.put_parser(key, parser, data.len() - consumed);
+        let commands = self.counters.requests.wrapping_sub(before);
+        self.share.sent(key, commands, intake == Intake::More, self.now);
         self.taken_in(key, consumed, intake)
     }
 

@@ -4,10 +4,11 @@
 //! what others send meanwhile. So a client alone may have much of both, for the sake of its throughput, and one in company
 //! little, for the sake of the others' latency.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
-use super::engine::Engine;
 use crate::base::arena::Key;
 use crate::base::time::Time;
 
@@ -15,30 +16,70 @@ use crate::base::time::Time;
 /// faster.
 const ALONE: usize = 1024;
 
-/// The same in company, for each primary among which they are spread.
-const IN_COMPANY: usize = 48;
-/// The same in company at least: what a client that pipelines a hundred commands at a time does not reach.
-const LEAST_IN_COMPANY: usize = 128;
+/// The same in company, of all clients that have more, for each primary among which they are spread.
+const IN_COMPANY: usize = 16;
+/// The same of one client at least.
+const LEAST_IN_COMPANY: usize = 48;
 
 /// Commands of one client per turn when nobody else has more; what is left waits for the next turn, after everybody else.
 const COMMANDS: u32 = 512;
-/// The same in company: of all clients that have more, together.
+/// The same in company, of all clients that have more.
 const COMMANDS_IN_COMPANY: u32 = 128;
 /// Commands of one client per turn however many have more.
 const LEAST_COMMANDS: u32 = 32;
 
-/// How long a client that has sent something counts as company.
-const COMPANY: Duration = Duration::from_millis(100);
+/// Whoever sends no more commands than this at once is company for others; clients that pipeline more are none for one
+/// another, as they wait for many replies anyway.
+const FEW: u64 = 4;
 
-/// Who has sent something lately, and how much a client may have at once because of that.
+/// For how long, in milliseconds.
+const COMPANY: u32 = 100;
+/// How old what other engines are told of that may be, in milliseconds.
+const TOLD_EVERY: u32 = 10;
+
+/// When a client that counts as company has sent something last, to any engine of the process: their clients wait for the
+/// same nodes. In milliseconds of the clock that they share, modulo 2^32.
+#[derive(Debug)]
+pub struct Company(AtomicU32);
+
+impl Default for Company {
+    fn default() -> Self {
+        Company(AtomicU32::new(COMPANY.wrapping_neg()))
+    }
+}
+
+impl Company {
+    fn came(&self, now: Time) {
+        // Not at each command: what is written is taken from the caches of the other processors.
+        if self.age(now) >= TOLD_EVERY {
+            self.0.store(millis(now), Ordering::Relaxed);
+        }
+    }
+
+    fn is_about(&self, now: Time) -> bool {
+        self.age(now) < COMPANY
+    }
+
+    fn age(&self, now: Time) -> u32 {
+        millis(now).wrapping_sub(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// The low bits of the time in milliseconds.
+fn millis(time: Time) -> u32 {
+    time.as_millis() as u32
+}
+
+/// Who has sent what lately, and how much a client may have at once because of that.
 #[derive(Debug)]
 pub struct Share {
-    /// Who has sent something last.
-    last: Key<Client>,
-    /// Whether more than one client has sent something lately, and until when that holds.
-    company: bool,
-    company_until: Time,
-    /// Requests in flight of the client that has sent something last at which reading it stops.
+    company: Arc<Company>,
+    /// Who has sent more than a few commands last, and until when the few that it sends besides do not count.
+    many: Key<Client>,
+    many_until: Time,
+    /// Requests in flight in company, of all clients that have more.
+    room: usize,
+    /// Requests in flight of a client at which reading it stops.
     pub in_flight: usize,
     /// Commands of one client in this turn.
     pub commands: u32,
@@ -49,9 +90,10 @@ pub struct Share {
 impl Default for Share {
     fn default() -> Self {
         Share {
-            last: Key::NONE,
-            company: false,
-            company_until: Time::default(),
+            company: Arc::default(),
+            many: Key::NONE,
+            many_until: Time::default(),
+            room: LEAST_IN_COMPANY,
             in_flight: ALONE,
             commands: COMMANDS,
             crowd: 0,
@@ -60,46 +102,40 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Nobody counts as company, until somebody else than the last client sends something; how much is had in company is
-    /// settled anew then.
-    pub fn disband(&mut self) {
-        (self.company, self.in_flight) = (false, ALONE);
+    /// Clients of other engines count, too, from now on.
+    pub fn join(&mut self, company: Arc<Company>) {
+        self.company = company;
     }
-}
 
-impl Engine {
-    /// A client has sent something: settles how much it may have in flight.
+    /// Requests are spread among so many primaries.
+    pub fn spread(&mut self, primaries: usize) {
+        self.room = IN_COMPANY * primaries;
+    }
+
+    /// So many commands of a client were taken, and it has sent no more (`all`) or was held up behind them.
     #[inline]
-    pub(super) fn share_with(&mut self, key: Key<Client>) {
-        if self.share.last != key {
-            self.share.company_until = self.now.after(COMPANY);
-            if !self.share.company {
-                self.meet();
+    pub fn sent(&mut self, key: Key<Client>, commands: u64, all: bool, now: Time) {
+        if commands > FEW {
+            (self.many, self.many_until) = (key, now.after(Duration::from_millis(COMPANY.into())));
+        } else if all && commands > 0 && (key != self.many || now >= self.many_until) {
+            self.company.came(now);
+        }
+    }
+
+    /// Settles how much is taken of each of `crowd` clients that have more in the turn that begins.
+    #[inline]
+    pub fn begin_turn(&mut self, crowd: usize, now: Time) {
+        self.crowd = crowd;
+        let company = self.company.is_about(now);
+        let (commands, in_flight) =
+            if company { (COMMANDS_IN_COMPANY, self.room) } else { (COMMANDS, ALONE) };
+        (self.commands, self.in_flight) = (commands, in_flight);
+        if crowd > 1 {
+            self.commands = (commands / crowd as u32).max(LEAST_COMMANDS);
+            if company {
+                self.in_flight /= crowd;
             }
-            self.share.last = key;
         }
-    }
-
-    /// Somebody sends something who did not do so last.
-    #[cold]
-    fn meet(&mut self) {
-        if self.share.last != Key::NONE {
-            let room = IN_COMPANY * self.nodes.primaries().count();
-            (self.share.company, self.share.in_flight) = (true, room.clamp(LEAST_IN_COMPANY, ALONE));
-        }
-    }
-
-    /// Settles how much is taken of each client in the turn that begins.
-    #[inline]
-    pub(super) fn share_turn(&mut self) {
-        if self.share.company && self.now >= self.share.company_until {
-            self.share.disband();
-        }
-        self.share.crowd = self.ready.len();
-        let commands = if self.share.company { COMMANDS_IN_COMPANY } else { COMMANDS };
-        self.share.commands = match self.share.crowd {
-            0 | 1 => commands,
-            crowd => (commands / crowd as u32).max(LEAST_COMMANDS),
-        };
+        self.in_flight = self.in_flight.clamp(LEAST_IN_COMPANY, ALONE);
     }
 }

@@ -36,6 +36,21 @@ fn ids_are_listed_in_the_order_in_which_they_are_asked_for() {
     assert_eq!(p.says(b, "CLIENT LIST TYPE pubsub"), "$0\r\n\r\n");
 }
 
+/// They wait for the same nodes.
+#[test]
+fn a_client_of_another_worker_is_company_for_one_that_pipelines() {
+    let mut p = Proxy::new(2);
+    let (flood, other) = (p.client(0), p.client(1));
+    let gets = vec!["GET k"; 5000].join("\n");
+    p.says(other, "PING");
+    p.wait(Duration::from_millis(99));
+    assert_eq!(p.send(flood, &gets), (48 * "GET k\r\n".len(), Intake::Paused));
+    p.wait(Duration::from_millis(1));
+    let later = p.client(0);
+    let (taken, _) = p.send(later, &gets);
+    assert_eq!(taken, 512 * "GET k\r\n".len(), "nobody else has asked for a while: all that a turn takes");
+}
+
 #[test]
 fn answers_keep_their_place_in_the_order_of_replies() {
     let mut p = Proxy::new(2);

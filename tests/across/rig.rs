@@ -9,7 +9,7 @@ use redis_cluster_proxy::base::time::Time;
 use redis_cluster_proxy::cluster::{NodeInfo, ShardInfo, SlotMap, SLOTS};
 use redis_cluster_proxy::config::Config;
 use redis_cluster_proxy::proxy::{
-    Ask, Audience, Backend, Client, Effect, Engine, Host, Intake, Question, Surroundings,
+    Ask, Backend, Client, Common, Effect, Engine, Host, Intake, Question, Surroundings,
 };
 
 /// All workers of a proxy, and what travels between them.
@@ -35,13 +35,13 @@ impl Proxy {
     pub fn with(workers: usize, config: Config) -> Self {
         let now = Time::from_micros(5_000_000);
         let config = Arc::new(config);
-        let audience = Arc::new(Audience::default());
+        let common = Common::default();
         let engine = |worker| {
             let around =
                 Surroundings { worker, workers, seed: 1, local_ip: None, started: now, port: 6379, pid: 7 };
             let mut engine = Engine::new(Arc::clone(&config), around, now);
             engine.set_wall(1_700_000_000_000_000);
-            engine.set_audience(Arc::clone(&audience));
+            engine.set_common(&common);
             engine.topology(&one_primary());
             engine
         };

@@ -13,7 +13,7 @@ const PER_TURN: usize = 512;
 /// Requests in flight of one client that is alone.
 const IN_FLIGHT: usize = 1024;
 /// The same in company, before three primaries.
-const IN_COMPANY: usize = 144;
+const IN_COMPANY: usize = 48;
 
 #[test]
 fn a_client_with_100_000_commands_is_paused_and_others_are_served_in_between() {
@@ -100,6 +100,18 @@ fn a_client_in_company_may_have_fewer_requests_in_flight() {
         in_flight(b":1\r\n");
     }
     flood.receives(b":1\r\n".repeat(3 * IN_FLIGHT + 1));
+}
+
+/// They wait for many replies anyway, and all of it has a price.
+#[test]
+fn clients_that_pipeline_are_no_company_for_one_another() {
+    let rig = Rig::three();
+    let (one, other) = (rig.client(), rig.client());
+    let get = cmd(&["GET", "b"]);
+    one.sends(get.repeat(20));
+    other.sends(get.repeat(3 * IN_FLIGHT));
+    assert_eq!(rig.node(A).takes_commands().len(), 20 + IN_FLIGHT);
+    rig.leave_unfinished();
 }
 
 /// A turn is as long as what is taken in it, and whoever asks meanwhile waits for its end.

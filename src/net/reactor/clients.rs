@@ -16,7 +16,7 @@ use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
 /// Clients accepted per turn.
-const ACCEPTS_PER_TURN: usize = 4;
+const ACCEPTS_PER_TURN: usize = 1;
 
 /// New bytes of one read at least, however many clients have more.
 const LEAST_READ: usize = 32 * 1024;

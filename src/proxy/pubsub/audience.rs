@@ -1,8 +1,8 @@
 //! How many clients of all workers have subscribed to what: the number that PUBLISH answers, and what PUBSUB tells.
 //!
-//! This is the one thing that the engines of a process share, since PUBLISH must not wait for what other workers have to
-//! say. It is written when a client becomes a subscriber of something or ends that, and read by PUBLISH and PUBSUB; no
-//! other request comes here, and nothing is held while it is locked but the lock.
+//! The engines of a process share it, since PUBLISH must not wait for what other workers have to say. It is written when
+//! a client becomes a subscriber of something or ends that, and read by PUBLISH and PUBSUB; no other request comes here,
+//! and nothing is held while it is locked but the lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
