@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::backend::Backend;
 use super::engine::Alarm;
+use super::fan::Slices;
 use super::lease::Lease;
 use super::multi::Multi;
 use super::order::{ReplyOrder, Sequence};
@@ -122,6 +123,8 @@ pub struct Active {
     pub parked: VecDeque<Parked>,
     /// Its large request that is passed on as it comes.
     pub upload: Option<Box<Upload>>,
+    /// Its MGET of very many keys.
+    pub slices: Option<Box<Slices>>,
     /// Backends that are not read until the client has taken something.
     pub sources: Vec<Key<Backend>>,
     /// Where parts are that were sent again and are not answered.
@@ -238,7 +241,8 @@ impl Active {
     /// Memory that it holds, in bytes.
     pub fn memory(&self) -> usize {
         let unread = if self.parser.is_some() { self.unread } else { 0 };
-        std::mem::size_of::<Self>() + self.out.bytes.capacity() + self.order.memory() + unread
+        let slices = self.slices.as_deref().map_or(0, Slices::memory);
+        std::mem::size_of::<Self>() + self.out.bytes.capacity() + self.order.memory() + unread + slices
     }
 
     /// Bytes of replies that the client has not taken yet.
@@ -260,6 +264,7 @@ impl Reusable for Box<Active> {
         self.out.reset();
         self.sources.clear();
         self.upload = None;
+        self.slices = None;
         Some(std::mem::size_of::<Active>() + self.order.reset() + self.out.bytes.capacity())
     }
 }

@@ -16,7 +16,7 @@ use crate::resp::{encode, inline, Args, Parsed, RequestError, RequestParser};
 pub(super) const MOST_REQUEST_BYTES: usize = 4 << 20;
 
 /// Bytes of replies that a client has not taken at which reading it stops.
-const MOST_BACKLOG: usize = 1 << 20;
+pub(super) const MOST_BACKLOG: usize = 1 << 20;
 
 /// What became of the bytes handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Engine {
         let mut waited_for = false;
         if let Some(active) = c.active.as_mut() {
             active.out.wrote(n);
-            waited_for = !active.sources.is_empty();
+            waited_for = !active.sources.is_empty() | active.slices.is_some();
         }
         if let Some(active) = c.active.take_if(|a| a.is_idle()) {
             self.actives.give(active);
@@ -156,6 +156,7 @@ impl Engine {
         }
         if waited_for {
             self.release_sources(key);
+            self.next_slice(key);
         }
     }
 

@@ -17,6 +17,7 @@ mod retries;
 mod rig;
 mod sessions;
 mod silence;
+mod slices;
 mod splits;
 mod streams;
 mod topology;

@@ -235,18 +235,21 @@ fn mget_of_100_000_keys_comes_back_in_order() {
     let mut words = vec!["MGET".to_owned()];
     words.extend((0..100_000).map(|i| format!("key:{}", i % 60_000)));
     c.sends_cmd(&words);
-    let mut parts = 0;
-    for addr in [A, B, C] {
-        let node = rig.node(addr);
-        let mut reply = Vec::new();
-        for part in node.takes_commands() {
-            parts += 1;
-            reply.extend(format!("*{}\r\n", part.len() - 1).into_bytes());
-            part[1..].iter().for_each(|key| reply.extend(bulk(key)));
+    let (mut parts, mut before) = (0, usize::MAX);
+    while parts != before {
+        before = parts;
+        for addr in [A, B, C] {
+            let node = rig.node(addr);
+            let mut reply = Vec::new();
+            for part in node.takes_commands() {
+                parts += 1;
+                reply.extend(format!("*{}\r\n", part.len() - 1).into_bytes());
+                part[1..].iter().for_each(|key| reply.extend(bulk(key)));
+            }
+            node.replies_in_pieces(&reply, 65536);
         }
-        node.replies_in_pieces(&reply, 65536);
     }
-    assert!(parts <= 16384, "{parts} parts");
+    assert!(parts <= 3 * 16384, "{parts} parts");
     let mut expected = b"*100000\r\n".to_vec();
     words[1..].iter().for_each(|key| expected.extend(bulk(key.as_bytes())));
     assert!(c.takes_received() == expected);

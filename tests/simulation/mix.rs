@@ -114,8 +114,8 @@ impl Mix {
             publish_always: dice.coin(),
             sizes: *dice.pick(&[
                 Sizes::default(),
-                Sizes { begin: 50, large: 300, pace: 200, swamp: 400 },
-                Sizes { begin: 1000, large: 5000, pace: 1000, swamp: 2000 },
+                Sizes { begin: 50, large: 300, pace: 200, swamp: 400, slice: 2 },
+                Sizes { begin: 1000, large: 5000, pace: 1000, swamp: 2000, slice: 4 },
             ]),
             config: config(dice, harsh == 0),
         };

@@ -4,12 +4,14 @@
 //! | file | owns |
 //! |---|---|
 //! | `split` | MGET, MSET, DEL ...: a part per slot |
+//! | `slices` | MGET of very many keys: one such request after the other |
 //! | `every` | KEYS, CONFIG SET ...: a part per primary or per node |
 //! | `merge`, `latency` | how the replies of several nodes become one; pure |
 
 mod every;
 mod latency;
 mod merge;
+mod slices;
 mod split;
 
 use super::client::Client;
@@ -23,6 +25,7 @@ use super::wait::Waiting;
 use crate::base::arena::Key;
 use crate::command::Command;
 use every::Asked;
+pub(in crate::proxy) use slices::Slices;
 pub(in crate::proxy) use split::{Keyed, Splits};
 
 /// A request that waits for its parts.
@@ -48,6 +51,8 @@ pub struct Gather {
 pub(in crate::proxy) enum Work {
     /// A part per slot.
     Split(Box<Splits>),
+    /// The same, for some of its keys.
+    Slice(Box<Splits>),
     /// A part per primary or per node.
     Asked(Box<Asked>),
     /// One part at a time, the step of a SCAN.
@@ -68,7 +73,7 @@ impl Gather {
     /// Memory that it holds, in bytes.
     pub fn memory(&self) -> usize {
         let more = match &self.work {
-            Work::Split(splits) => splits.memory(),
+            Work::Split(splits) | Work::Slice(splits) => splits.memory(),
             Work::Asked(asked) => asked.memory(),
             Work::Scan(walk) => walk.memory(),
             Work::Publish(_, channel) => channel.len(),
@@ -82,7 +87,7 @@ impl Gather {
     /// then; `None` when this is no split request.
     #[inline]
     pub(super) fn take_part(&mut self, index: u16, data: &[u8], start: usize, end: usize) -> Option<usize> {
-        let Work::Split(splits) = &mut self.work else { return None };
+        let (Work::Split(splits) | Work::Slice(splits)) = &mut self.work else { return None };
         splits.take_in(index, data, start, end);
         self.missing -= 1;
         Some(self.missing)
@@ -113,6 +118,12 @@ impl Gather {
             Work::Wait(waiting) => Some(waiting),
             _ => None,
         }
+    }
+
+    /// One part less is missing; whether none is then.
+    fn is_last(&mut self) -> bool {
+        self.missing -= 1;
+        self.missing == 0
     }
 
     /// So many parts are expected from now on.
@@ -152,7 +163,11 @@ impl Engine {
         else {
             return;
         };
-        let Work::Split(splits) = work else { return };
+        let splits = match work {
+            Work::Split(splits) => splits,
+            Work::Slice(splits) => return self.slice_answered(client, splits),
+            _ => return,
+        };
         let errors = self.counters.error_replies;
         self.finish_split(client, sequence, parent, splits);
         if parent.is_none() {
@@ -167,7 +182,8 @@ impl Engine {
         let (command, born_us, errors) = (gather.command, gather.born_us, self.counters.error_replies);
         let is_last = gather.missing <= 1;
         // A time that a client wanted to wait tells nothing.
-        let no_request = matches!(gather.work, Work::Block(_) | Work::Upload | Work::Wait(_));
+        let no_request =
+            matches!(gather.work, Work::Block(_) | Work::Upload | Work::Wait(_) | Work::Slice(_));
         let is_request = is_last && gather.parent.is_none() && !no_request;
         self.take_gathered(key, index, reply);
         if is_request && self.gathers.get(key).is_none() {
@@ -180,7 +196,7 @@ impl Engine {
         // What nobody will read need not be kept.
         let wanted = self.clients.get(gather.client).is_some();
         match &mut gather.work {
-            Work::Split(splits) if wanted => splits.take(index, reply),
+            Work::Split(splits) | Work::Slice(splits) if wanted => splits.take(index, reply),
             Work::Asked(asked) if wanted => asked.take(index, reply),
             Work::Wait(waiting) if wanted => waiting.take(index, reply),
             _ => {}
@@ -201,6 +217,7 @@ impl Engine {
         }
         match work {
             Work::Split(splits) => self.finish_split(client, sequence, parent, splits),
+            Work::Slice(splits) => self.slice_answered(client, splits),
             Work::Asked(asked) => self.finish_asked(client, sequence, *asked),
             Work::Scan(walk) => {
                 let mut out = Vec::new();

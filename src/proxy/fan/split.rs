@@ -63,7 +63,7 @@ impl Splits {
     }
 
     /// Prepares for the replies to `keys`, which are sorted by slot; how many parts these are.
-    fn prepare(&mut self, merge: Split, keys: &[Keyed]) -> usize {
+    pub(super) fn prepare(&mut self, merge: Split, keys: &[Keyed]) -> usize {
         self.merge = merge;
         if merge != Split::Values {
             return groups(keys).count();
@@ -132,27 +132,41 @@ impl Splits {
         match self.merge {
             Split::Pairs => out.extend_from_slice(b"+OK\r\n"),
             Split::Sum => encode::integer(out, self.sum),
-            Split::Values if self.part_of.is_empty() => {
-                encode::array(out, self.parts.len());
-                for slice in &self.parts {
-                    append(out, &self.elements, slice.next, slice.end - slice.next);
-                }
-            }
             Split::Values => {
-                encode::array(out, self.part_of.len());
-                for part in &self.part_of {
-                    let slice = &mut self.parts[usize::from(*part)];
-                    let rest = &self.elements[slice.next..slice.end];
-                    let len = match slice.keys {
-                        1 => rest.len(),
-                        // Never `None`: the framer has counted the elements of each part.
-                        _ => resp::frame_len(rest).unwrap_or(0),
-                    };
-                    append(out, &self.elements, slice.next, len);
-                    slice.next += len;
-                }
+                encode::array(out, self.part_of.len().max(self.parts.len()));
+                self.write_elements(out);
             }
         }
+    }
+
+    /// The elements of an array reply, in the order of their keys.
+    pub(super) fn write_elements(&mut self, out: &mut Vec<u8>) {
+        if self.part_of.is_empty() {
+            for slice in &self.parts {
+                append(out, &self.elements, slice.next, slice.end - slice.next);
+            }
+        }
+        for part in &self.part_of {
+            let slice = &mut self.parts[usize::from(*part)];
+            let rest = &self.elements[slice.next..slice.end];
+            let len = match slice.keys {
+                1 => rest.len(),
+                // Never `None`: the framer has counted the elements of each part.
+                _ => resp::frame_len(rest).unwrap_or(0),
+            };
+            append(out, &self.elements, slice.next, len);
+            slice.next += len;
+        }
+    }
+
+    /// Bytes of the elements so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// What it failed with, if it did.
+    pub(super) fn take_error(&mut self) -> Option<Vec<u8>> {
+        self.error.take()
     }
 }
 
@@ -177,7 +191,13 @@ impl Keyed {
         Keyed(u64::from(slot) << 32 | u64::from(position))
     }
 
-    fn slot(self) -> u16 {
+    /// The keys among `args`, of which one stands for each `stride`.
+    pub(super) fn all<'a>(args: &'a Args<'_>, stride: usize) -> impl Iterator<Item = Keyed> + 'a {
+        let name = move |i: usize| args.get(1 + i * stride).unwrap_or_default();
+        (0..(args.len() - 1) / stride).map(move |i| Keyed::new(command::slot(name(i)), i as u32))
+    }
+
+    pub(super) fn slot(self) -> u16 {
         (self.0 >> 32) as u16
     }
 
@@ -201,8 +221,7 @@ impl Engine {
         }
         let mut keys = mem::take(&mut self.keys);
         keys.clear();
-        let name = |i: usize| args.get(1 + i * stride).unwrap_or_default();
-        keys.extend((0..(args.len() - 1) / stride).map(|i| Keyed::new(command::slot(name(i)), i as u32)));
+        keys.extend(Keyed::all(args, stride));
         let slot = keys[0].slot();
         let step = match keys.iter().all(|k| k.slot() == slot) {
             true => self.send_whole(key, row, slot, args.frame()),
@@ -228,6 +247,11 @@ impl Engine {
             self.nobody_serves();
             self.reply_now(key, &error);
             return Step::Taken;
+        }
+        if split == Split::Values && keys.len() > self.streams.sizes.slice {
+            if let Some(step) = self.begin_slices(key, row, args) {
+                return step;
+            }
         }
         let mut splits = self.splits.take();
         let alone = are_alone(keys);
@@ -376,13 +400,19 @@ fn are_alone(keys: &[Keyed]) -> bool {
 }
 
 /// Sorted keys, slot by slot.
-fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
+pub(super) fn groups(keys: &[Keyed]) -> impl Iterator<Item = &[Keyed]> {
     keys.chunk_by(|a, b| a.slot() == b.slot())
 }
 
 /// The command with the keys of one slot only, and their values where they have some.
 #[inline(never)]
-fn write_part(out: &mut Vec<u8>, row: &'static Command, stride: usize, args: &Args<'_>, group: &[Keyed]) {
+pub(super) fn write_part(
+    out: &mut Vec<u8>,
+    row: &'static Command,
+    stride: usize,
+    args: &Args<'_>,
+    group: &[Keyed],
+) {
     write_head(out, row, group.len() * stride);
     group.iter().for_each(|key| write_key(out, stride, args, *key));
 }

@@ -39,6 +39,8 @@ pub struct Sizes {
     /// Bytes of replies waiting for a client above which no more are read for it, unless it is an unfinished one. No more
     /// than a part of the client's output limit.
     pub swamp: usize,
+    /// Keys of an MGET that are asked for at once, at first; then as many as bring `large` bytes.
+    pub slice: usize,
 }
 
 impl Sizes {
@@ -51,7 +53,7 @@ impl Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Sizes { begin: 256 << 10, large: 1 << 20, pace: 256 << 10, swamp: usize::MAX }
+        Sizes { begin: 256 << 10, large: 1 << 20, pace: 256 << 10, swamp: usize::MAX, slice: 1024 }
     }
 }
 
