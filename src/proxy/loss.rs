@@ -122,6 +122,7 @@ impl Engine {
                 continue;
             }
             let again = repeat.get(i).is_none_or(|r| *r);
+            self.part_lost(&part);
             self.rescue(part, b.window.front(len as usize), again, &name, &loss);
             b.window.acknowledge(len as usize);
         }

@@ -7,6 +7,7 @@ mod clients;
 mod databases;
 mod failures;
 mod forms;
+mod joined;
 mod limits;
 mod losses;
 mod peers;

@@ -364,7 +364,8 @@ impl World {
         vec![match self.dice.below(100) {
             0..=9 => self.local(client),
             10..=11 => self.refused(client),
-            12..=59 => self.single(client),
+            12..=13 => (self.op(client, What::Keys, &[]), wire::command(&["KEYS", "*"])),
+            14..=59 => self.single(client),
             _ => self.several(client),
         }]
     }

@@ -1,6 +1,7 @@
 //! A fake node: what it answers to each command, as `getNodeByQuery` and `processCommand` of a server would.
 
 use super::history::{token_of, Entry};
+use super::oracle::names_of_node;
 use super::stream::{End, Item};
 use super::topics::Subscriptions;
 use super::transactions::{Queue, Watched};
@@ -133,6 +134,10 @@ impl World {
             "CLIENT" if args[1] == b"UNBLOCK" => return Some(self.unblock_at(node, args)),
             "CLIENT" => {}
             "PING" => return Some(b"+PONG\r\n".to_vec()),
+            "KEYS" => {
+                let most = *self.dice.pick(&[1, 10, 200]);
+                return Some(names_of_node(node, self.dice.below(most)));
+            }
             // What the table does not know, no node here knows either.
             "COMMAND" if self.conns[conn].session.resp3 => return Some(b"*1\r\n_\r\n".to_vec()),
             "COMMAND" => return Some(b"*1\r\n*-1\r\n".to_vec()),

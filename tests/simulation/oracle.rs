@@ -7,7 +7,7 @@ use super::mix::Mix;
 use super::topics::{Message, Scope};
 use super::transactions::Txn;
 use super::waits::{Taken, Timeout, Wait};
-use super::wire::Value;
+use super::wire::{self, Value};
 
 /// What became of a write, as its client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub enum What {
     Del(Vec<usize>, Vec<u32>),
     Count(Vec<usize>),
     MGet(Vec<usize>),
+    /// KEYS.
+    Keys,
     MSet(Vec<(usize, u32)>),
     /// RPUSH.
     Push(Vec<u32>),
@@ -342,6 +344,9 @@ impl Oracle {
                 expect((0..=keys.len() as i64).contains(n), || "more than there are keys".into())
             }
             (What::Count(keys), Value::Int(n)) => self.count(op, keys, *n),
+            (What::Keys, Value::Array(names)) => {
+                expect(are_whole(names), || "not all of what each node said".into())
+            }
             (What::MGet(keys), Value::Array(values)) if values.len() == keys.len() => {
                 (0..keys.len()).try_for_each(|i| self.read(op, i, keys[i], &values[i]))
             }
@@ -469,4 +474,33 @@ fn expect(right: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     } else {
         Err(text())
     }
+}
+
+/// What a node answers to KEYS: names that tell how many there are.
+pub fn names_of_node(node: usize, count: usize) -> Vec<u8> {
+    let name = |i: usize| wire::bulk(format!("{node}/{count}/{i}").as_bytes());
+    let names: Vec<u8> = (0..count).flat_map(name).collect();
+    [format!("*{count}\r\n").into_bytes(), names].concat()
+}
+
+/// Whether these are the names of some nodes, all of each, one node after the other.
+fn are_whole(names: &[Value]) -> bool {
+    let parsed = |value: &Value| match value {
+        Value::Bulk(name) => {
+            let numbers: Vec<usize> =
+                String::from_utf8_lossy(name).split('/').filter_map(|n| n.parse().ok()).collect();
+            <[usize; 3]>::try_from(numbers).ok()
+        }
+        _ => None,
+    };
+    let mut at = 0;
+    while at < names.len() {
+        let Some([node, count, 0]) = parsed(&names[at]) else { return false };
+        let run = names.get(at..at + count).unwrap_or_default();
+        if run.is_empty() || run.iter().enumerate().any(|(i, n)| parsed(n) != Some([node, count, i])) {
+            return false;
+        }
+        at += count;
+    }
+    true
 }

@@ -13,6 +13,7 @@ use super::super::nodes::Node;
 use super::super::order::Sequence;
 use super::super::part::{Owner, Part, NO_SLOT};
 use super::super::scripts::{script_name, ScriptName};
+use super::joined::Joint;
 use super::merge::{self, Failure};
 use super::{aggregate, latency, Work};
 use crate::base::arena::Key;
@@ -31,7 +32,9 @@ pub(in crate::proxy) struct Asked {
     detail: Detail,
     targets: Vec<Target>,
     /// By target; empty until it has answered.
-    replies: Vec<Box<[u8]>>,
+    pub(super) replies: Vec<Box<[u8]>>,
+    /// How far the one reply is, where it can be passed on in pieces.
+    pub(super) joint: Option<Joint>,
 }
 
 /// Where a part goes.
@@ -77,6 +80,9 @@ impl Asked {
 
     /// Takes in the reply of part `index`.
     pub(super) fn take(&mut self, index: u16, reply: &[u8]) {
+        if let Some(joint) = &mut self.joint {
+            joint.note(usize::from(index), reply);
+        }
         if let Some(place) = self.replies.get_mut(usize::from(index)) {
             *place = reply.into();
         }
@@ -168,7 +174,8 @@ impl Engine {
         let parts: Vec<(u16, Kind)> = targets.iter().map(|t| (t.slot, t.kind)).collect();
         let detail = self.detail(row, args);
         let replies = vec![Box::default(); targets.len()];
-        let asked = Asked { row, merge, protocol, detail, targets, replies };
+        let joint = (merge == Merge::Concat && row.name == "keys").then(|| Joint::new(targets.len()));
+        let asked = Asked { row, merge, protocol, detail, targets, replies, joint };
         let gather = self.gather(key, row, args.frame().len(), parts.len(), Work::Asked(Box::new(asked)));
         for ((slot, kind), index) in parts.into_iter().zip(0u16..) {
             let owner = Owner::Gather(gather, index);
@@ -221,7 +228,7 @@ impl Engine {
             let error = self.failure(&asked, failure);
             return self.reply_to(key, sequence, &error);
         }
-        if asked.merge == Merge::Concat && asked.row.name == "keys" {
+        if asked.joint.is_some() {
             if let Some(head) = merge::joint_head(&asked.replies) {
                 return self.reply_joined(key, sequence, &head, asked.replies);
             }

@@ -6,9 +6,11 @@
 //! | `split` | MGET, MSET, DEL ...: a part per slot |
 //! | `slices` | MGET of very many keys: one such request after the other |
 //! | `every` | KEYS, CONFIG SET ...: a part per primary or per node |
+//! | `joined` | KEYS: its one reply, passed on while those of the nodes come |
 //! | `merge`, `latency` | how the replies of several nodes become one; pure |
 
 mod every;
+mod joined;
 mod latency;
 mod merge;
 mod slices;
@@ -202,7 +204,8 @@ impl Engine {
             _ => {}
         }
         gather.missing -= 1;
-        if gather.missing > 0 {
+        let missing = gather.missing;
+        if (wanted && self.pass_joined(key, false)) || missing > 0 {
             return;
         }
         if wanted && (self.scan_reply(key, reply) || self.wait_goes_on(key)) {

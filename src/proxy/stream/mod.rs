@@ -10,6 +10,7 @@ mod detach;
 mod replies;
 mod requests;
 
+pub(super) use replies::Taker;
 pub use requests::Upload;
 
 use crate::base::arena::Key;

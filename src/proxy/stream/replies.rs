@@ -15,13 +15,14 @@ use crate::base::arena::Key;
 use crate::proxy::backend::Backend;
 use crate::proxy::client::Client;
 use crate::proxy::engine::{Alarm, Engine};
+use crate::proxy::fan::Gather;
 use crate::proxy::loss::Loss;
 use crate::proxy::part::{Owner, Part};
 use crate::resp::{self, Scan};
 
 /// Who gets an unfinished reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taker {
+pub(in crate::proxy) enum Taker {
     /// This client, now.
     Client(Key<Client>),
     /// This client, after its earlier requests are answered.
@@ -47,8 +48,15 @@ impl Engine {
         if announced >= self.streams.sizes.large as u64 || scanned >= self.streams.sizes.large {
             self.detach(key);
         }
+        if whole {
+            return 0;
+        }
+        let head = self.part_begins(&front.part, &data[..scanned]);
+        if head > 0 {
+            // It may have to wait for others.
+            self.detach(key);
+        }
         match self.taker(&front.part) {
-            _ if whole => 0,
             Taker::Whole => 0,
             Taker::Later(client) => {
                 if scanned > self.config.client_output_limit {
@@ -64,7 +72,7 @@ impl Engine {
                     b.flow = Flow::Rest;
                 }
                 self.counters.replies_streamed += 1;
-                self.pass_on(key, &front.part, &data[..scanned]);
+                self.pass_on(key, &front.part, &data[head..scanned]);
                 scanned
             }
         }
@@ -86,7 +94,9 @@ impl Engine {
                 b.flow = Flow::Replies;
                 b.passed = 0;
                 self.wanders_no_more(&front.part, key);
-                self.tally.answered(&front.part, self.now);
+                if !matches!(front.part.owner, Owner::Gather(..)) {
+                    self.tally.answered(&front.part, self.now);
+                }
                 self.end_reply(&front.part, &data[..n]);
                 (n, true)
             }
@@ -217,13 +227,16 @@ impl Engine {
                 }
                 self.counters.replies_cut += 1;
                 self.close_client(client);
+                // A joined reply waits for the others as well.
+                self.end_reply(part, b"");
             }
             Taker::Later(_) | Taker::Whole | Taker::Nobody => self.end_reply(part, b""),
         }
     }
 
-    fn taker(&self, part: &Part) -> Taker {
+    fn taker(&mut self, part: &Part) -> Taker {
         match part.owner {
+            Owner::Gather(gather, index) => self.taker_of_part(gather, index),
             Owner::Client(key, sequence) => {
                 match self.clients.get(key).and_then(|c| c.active.as_deref()).map(|a| &a.order) {
                     Some(order) if order.is_muted(sequence) => Taker::Nobody,
@@ -261,11 +274,26 @@ impl Engine {
 
     /// The last piece of a reply.
     fn end_reply(&mut self, part: &Part, piece: &[u8]) {
-        let Owner::Client(client, sequence) = part.owner else { return };
+        let (client, sequence) = match part.owner {
+            Owner::Client(client, sequence) => (client, sequence),
+            Owner::Gather(gather, index) => return self.end_part(part, (gather, index), piece),
+            _ => return,
+        };
         let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) else { return };
         active.order.complete(sequence, piece, active.out.tail());
         active.out.end_reply();
         self.mark_client(client);
+    }
+
+    /// The last piece of one of the replies that are joined.
+    fn end_part(&mut self, part: &Part, (gather, index): (Key<Gather>, u16), piece: &[u8]) {
+        if let Taker::Client(client) = self.taker(part) {
+            if let Some(active) = self.clients.get_mut(client).and_then(|c| c.active.as_deref_mut()) {
+                active.out.begin_reply().extend_from_slice(piece);
+                self.mark_client(client);
+            }
+        }
+        self.part_ended(gather, index);
     }
 
     /// A reply that cannot be one.
