@@ -15,8 +15,8 @@ use crate::net::reserve;
 use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
-/// Clients accepted per turn.
-const ACCEPTS_PER_TURN: usize = 1;
+/// Clients accepted per turn; the second look tells that there is none.
+const ACCEPTS_PER_TURN: usize = 2;
 
 /// New bytes of one read at least, however many clients have more.
 const LEAST_READ: usize = 32 * 1024;
