@@ -50,7 +50,10 @@ impl Engine {
 
     /// The socket of a backend can be written again.
     pub fn backend_writable(&mut self, key: Key<Backend>) {
-        self.mark_backend(key);
+        // The system says so with every reply.
+        if self.backends.get(key).is_some_and(|b| b.full) {
+            self.mark_backend(key);
+        }
     }
 
     /// The socket of a client can be written again.

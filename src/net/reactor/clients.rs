@@ -15,8 +15,10 @@ use crate::net::reserve;
 use crate::net::socket::{Held, Look, Socket};
 use crate::proxy::{Client, Intake};
 
-/// Clients accepted per turn; the second look tells that there is none.
-const ACCEPTS_PER_TURN: usize = 2;
+/// Clients accepted per turn.
+const ACCEPTS_PER_TURN: usize = 1;
+/// Clients accepted before the listener is closed: as many as can wait for that.
+const LAST_ACCEPTS: usize = 4096;
 
 /// New bytes of one read at least, however many clients have more.
 const LEAST_READ: usize = 32 * 1024;
@@ -30,9 +32,19 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 impl Reactor {
-    pub(super) fn accept(&mut self) {
+    /// Accepts some of those who have connected; the others have their turn as well.
+    pub(super) fn accept_some(&mut self) {
+        self.accept(ACCEPTS_PER_TURN);
+    }
+
+    /// Accepts all who have connected; there will be no further ones.
+    pub(super) fn accept_last(&mut self) {
+        self.accept(LAST_ACCEPTS);
+    }
+
+    fn accept(&mut self, most: usize) {
         self.accept_at = None;
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..most {
             let Some(listener) = &self.parts.listener else { return };
             if !reserve::is_full() {
                 return self.accept_later("file descriptors are kept for nodes");

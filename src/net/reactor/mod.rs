@@ -150,7 +150,7 @@ impl Reactor {
             self.take(events);
         }
         if self.accept_at.is_some_and(|t| t <= self.now) {
-            self.accept();
+            self.accept_some();
         }
         if self.engine.has_ready() {
             // What has just come does not wait for what is left of others.
@@ -195,7 +195,7 @@ impl Reactor {
     fn event(&mut self, event: &mio::event::Event) {
         match event.token() {
             WAKER => self.inbox(),
-            LISTENER => self.accept(),
+            LISTENER => self.accept_some(),
             Token(n) if (n - FIRST_SOCKET) % 2 == 0 => self.client_event((n - FIRST_SOCKET) / 2, event),
             Token(n) => self.backend_event((n - FIRST_SOCKET) / 2, event),
         }
@@ -222,7 +222,7 @@ impl Reactor {
     /// Stops accepting; who has connected and what has arrived is still taken in, then clients are closed as they are
     /// done.
     fn drain(&mut self) {
-        self.accept();
+        self.accept_last();
         if let Some(listener) = self.stop_listening().filter(|_| self.parts.closes) {
             // Other descriptors of the socket, such as the standard input, would keep it open.
             let _ = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both);
