@@ -233,6 +233,11 @@ impl Rig {
         self.world.borrow_mut().turn();
     }
 
+    /// Whether the engine has something to write or to do.
+    pub fn has_output(&self) -> bool {
+        self.world.borrow().engine.has_output()
+    }
+
     /// Turns happen by themselves again.
     pub fn go_on(&self) {
         let mut world = self.world.borrow_mut();

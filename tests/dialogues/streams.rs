@@ -625,3 +625,17 @@ fn an_unknown_command_waited_a_minute_for_a_client_that_takes_nothing() {
     other.receives_error("ERR unknown command 'NOSUCH'", &["with args beginning with: 'b'"]);
     rig.leave_unfinished();
 }
+
+/// The system says that a connection can be written with every reply that comes by it; that cost a wait each.
+#[test]
+fn a_node_that_takes_more_and_for_which_nothing_waits_is_not_looked_at() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$-1\r\n");
+    c.receives(b"$-1\r\n");
+    rig.turn_by_turn();
+    rig.node(A).takes(None);
+    assert!(!rig.has_output());
+    rig.go_on();
+}
