@@ -74,7 +74,7 @@ impl Engine {
         }
         let (at, count) = self.express_first(key, data);
         if count > 0 && at == data.len() {
-            self.share.sent(key, u64::from(count), true, self.now);
+            self.share.sent(key, u64::from(count), true);
             return self.taken_in(key, at, Intake::More);
         }
         let stored = self.clients.get_mut(key).and_then(|c| c.active.as_mut()?.parser.take());
@@ -83,7 +83,7 @@ impl Engine {
             self.take_requests(key, data, (at, self.share.commands.saturating_sub(count)), &mut parser);
         self.put_parser(key, parser, data.len() - consumed);
         let commands = self.counters.requests.wrapping_sub(before);
-        self.share.sent(key, commands, intake == Intake::More, self.now);
+        self.share.sent(key, commands, intake == Intake::More);
         self.taken_in(key, consumed, intake)
     }
 

@@ -34,6 +34,7 @@ const FEW: u64 = 4;
 
 /// For how long, in milliseconds.
 const COMPANY: u32 = 100;
+const AWHILE: Duration = Duration::from_millis(COMPANY as u64);
 /// How old what other engines are told of that may be, in milliseconds.
 const TOLD_EVERY: u32 = 10;
 
@@ -49,34 +50,40 @@ impl Default for Company {
 }
 
 impl Company {
-    fn came(&self, now: Time) {
+    fn came(&self, now: u32) {
         // Not at each command: what is written is taken from the caches of the other processors.
         if self.age(now) >= TOLD_EVERY {
-            self.0.store(millis(now), Ordering::Relaxed);
+            self.0.store(now, Ordering::Relaxed);
         }
     }
 
-    fn is_about(&self, now: Time) -> bool {
+    /// Those of one engine have gone; those of others will say so if they have not.
+    fn left(&self, now: u32) {
+        self.0.store(now.wrapping_sub(COMPANY), Ordering::Relaxed);
+    }
+
+    fn is_about(&self, now: u32) -> bool {
         self.age(now) < COMPANY
     }
 
-    fn age(&self, now: Time) -> u32 {
-        millis(now).wrapping_sub(self.0.load(Ordering::Relaxed))
+    fn age(&self, now: u32) -> u32 {
+        now.wrapping_sub(self.0.load(Ordering::Relaxed))
     }
-}
-
-/// The low bits of the time in milliseconds.
-fn millis(time: Time) -> u32 {
-    time.as_millis() as u32
 }
 
 /// Who has sent what lately, and how much a client may have at once because of that.
 #[derive(Debug)]
 pub struct Share {
     company: Arc<Company>,
+    /// Who has sent a few commands last, and until when somebody else counts who has.
+    few: Key<Client>,
+    others_until: Time,
     /// Who has sent more than a few commands last, and until when the few that it sends besides do not count.
     many: Key<Client>,
     many_until: Time,
+    /// The turn's time, and the low bits of it in milliseconds.
+    now: Time,
+    millis: u32,
     /// Requests in flight in company, of all clients that have more.
     room: usize,
     /// Requests in flight of a client at which reading it stops.
@@ -91,8 +98,12 @@ impl Default for Share {
     fn default() -> Self {
         Share {
             company: Arc::default(),
+            few: Key::NONE,
+            others_until: Time::default(),
             many: Key::NONE,
             many_until: Time::default(),
+            now: Time::default(),
+            millis: 0,
             room: LEAST_IN_COMPANY,
             in_flight: ALONE,
             commands: COMMANDS,
@@ -114,19 +125,30 @@ impl Share {
 
     /// So many commands of a client were taken, and it has sent no more (`all`) or was held up behind them.
     #[inline]
-    pub fn sent(&mut self, key: Key<Client>, commands: u64, all: bool, now: Time) {
+    pub fn sent(&mut self, key: Key<Client>, commands: u64, all: bool) {
         if commands > FEW {
-            (self.many, self.many_until) = (key, now.after(Duration::from_millis(COMPANY.into())));
-        } else if all && commands > 0 && (key != self.many || now >= self.many_until) {
-            self.company.came(now);
+            (self.many, self.many_until) = (key, self.now.after(AWHILE));
+            if self.few == key && self.now >= self.others_until {
+                // Nobody is company for itself.
+                self.few = Key::NONE;
+                self.company.left(self.millis);
+            }
+        } else if all && commands > 0 && (key != self.many || self.now >= self.many_until) {
+            if self.few != key {
+                if self.few != Key::NONE {
+                    self.others_until = self.now.after(AWHILE);
+                }
+                self.few = key;
+            }
+            self.company.came(self.millis);
         }
     }
 
     /// Settles how much is taken of each of `crowd` clients that have more in the turn that begins.
     #[inline]
     pub fn begin_turn(&mut self, crowd: usize, now: Time) {
-        self.crowd = crowd;
-        let company = self.company.is_about(now);
+        (self.crowd, self.now, self.millis) = (crowd, now, now.as_millis() as u32);
+        let company = self.company.is_about(self.millis);
         let (commands, in_flight) =
             if company { (COMMANDS_IN_COMPANY, self.room) } else { (COMMANDS, ALONE) };
         (self.commands, self.in_flight) = (commands, in_flight);

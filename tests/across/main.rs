@@ -42,6 +42,7 @@ fn a_client_of_another_worker_is_company_for_one_that_pipelines() {
     let mut p = Proxy::new(2);
     let (flood, other) = (p.client(0), p.client(1));
     let gets = vec!["GET k"; 5000].join("\n");
+    p.wait(Duration::from_millis(1));
     p.says(other, "PING");
     p.wait(Duration::from_millis(99));
     assert_eq!(p.send(flood, &gets), (48 * "GET k\r\n".len(), Intake::Paused));

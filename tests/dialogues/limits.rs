@@ -102,6 +102,33 @@ fn a_client_in_company_may_have_fewer_requests_in_flight() {
     flood.receives(b":1\r\n".repeat(3 * IN_FLIGHT + 1));
 }
 
+/// Pipelines were cut into small pieces for a while after their client had asked for something alone.
+#[test]
+fn a_client_is_no_company_for_itself() {
+    let rig = Rig::three();
+    let (c, other) = (rig.client(), rig.client());
+    let get = cmd(&["GET", "b"]);
+    other.sends(&get);
+    rig.node(A).expects(&["GET", "b"]).replies(b":1\r\n");
+    other.receives(b":1\r\n");
+    for gone in [false, true] {
+        rig.advance_ms(if gone { 200 } else { 0 });
+        c.sends(&get);
+        rig.node(A).expects(&["GET", "b"]).replies(b":1\r\n");
+        c.receives(b":1\r\n").sends(get.repeat(3 * IN_FLIGHT));
+        let mut left = 3 * IN_FLIGHT;
+        while left > 0 {
+            let n = rig.node(A).takes_commands().len();
+            // The first turn has begun before it was known that so much would come.
+            let most = if gone && left < 3 * IN_FLIGHT { IN_FLIGHT } else { IN_COMPANY };
+            assert_eq!(n, left.min(most));
+            rig.node(A).replies(b":1\r\n".repeat(n));
+            left -= n;
+        }
+        c.receives(b":1\r\n".repeat(3 * IN_FLIGHT));
+    }
+}
+
 /// They wait for many replies anyway, and all of it has a price.
 #[test]
 fn clients_that_pipeline_are_no_company_for_one_another() {
