@@ -163,7 +163,7 @@ fn a_client_that_ends_its_side_gets_all_of_it() {
 }
 
 #[test]
-fn in_a_transaction_and_without_replies_there_are_no_slices() {
+fn without_replies_there_are_no_slices() {
     let rig = Rig::three();
     let c = rig.client();
     c.sends_cmd(&["CLIENT", "REPLY", "OFF"]).sends(mget());

@@ -18,7 +18,7 @@ use super::merge::{self, Failure};
 use super::{aggregate, latency, Work};
 use crate::base::arena::Key;
 use crate::command::{Command, Merge};
-use crate::resp::{Args, Protocol};
+use crate::resp::{encode, Args, Protocol};
 
 /// How many entries SLOWLOG GET gives when it is not told.
 const LOG_ENTRIES: usize = 10;
@@ -228,10 +228,8 @@ impl Engine {
             let error = self.failure(&asked, failure);
             return self.reply_to(key, sequence, &error);
         }
-        if asked.joint.is_some() {
-            if let Some(head) = merge::joint_head(&asked.replies) {
-                return self.reply_joined(key, sequence, &head, asked.replies);
-            }
+        if let Some(total) = asked.joint.as_ref().and_then(Joint::total) {
+            return self.reply_joined(key, sequence, total, asked.replies);
         }
         let reply = self.merged(&asked).unwrap_or_else(|| {
             let mut error = Vec::new();
@@ -279,12 +277,12 @@ impl Engine {
         named
     }
 
-    /// Passes on the elements of all replies as one aggregate. They may be large: each is freed as soon as it is copied.
-    fn reply_joined(&mut self, key: Key<Client>, sequence: Sequence, head: &[u8], replies: Vec<Box<[u8]>>) {
-        let total: usize = replies.iter().map(|r| r.len()).sum::<usize>() + head.len();
+    /// Passes on the elements of all replies, `total` in all, as one array. They may be large: each is freed as soon as it is copied.
+    fn reply_joined(&mut self, key: Key<Client>, sequence: Sequence, total: usize, replies: Vec<Box<[u8]>>) {
+        let bytes: usize = replies.iter().map(|r| r.len()).sum();
         self.reply_by(key, sequence, |out| {
-            out.reserve_exact(total);
-            out.extend_from_slice(head);
+            out.reserve_exact(bytes + 32);
+            encode::array(out, total);
             replies.into_iter().for_each(|r| {
                 out.extend_from_slice(aggregate(&r).map_or(&[][..], |(_, _, elements)| elements));
             });

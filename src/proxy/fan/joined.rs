@@ -41,7 +41,8 @@ impl Joint {
         (*noted == Some(count)).then_some(head.len() - elements.len())
     }
 
-    fn total(&self) -> Option<usize> {
+    /// How many elements all have together, once that is known.
+    pub(super) fn total(&self) -> Option<usize> {
         self.counts.iter().copied().try_fold(0usize, |sum, count| sum.checked_add(count?))
     }
 }

@@ -61,19 +61,6 @@ pub(super) fn all(replies: &Replies, known: &[bool]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The head of an aggregate of all elements of all replies.
-pub(super) fn joint_head(replies: &Replies) -> Option<Vec<u8>> {
-    let (mut total, mut kind) = (0usize, b'*');
-    for reply in replies {
-        let (k, count, _) = aggregate(reply)?;
-        (kind, total) = (k, total.checked_add(count)?);
-    }
-    let mut out = vec![kind];
-    encode::write_decimal(&mut out, total as u64);
-    out.extend_from_slice(b"\r\n");
-    Some(out)
-}
-
 /// A reply that is no null, if there is one; each of them as likely as the others.
 pub(super) fn any_not_null(replies: &Replies, random: &mut Random) -> Option<Vec<u8>> {
     let is_null = |r: &[u8]| r.starts_with(b"_") || r.starts_with(b"$-1");
@@ -164,13 +151,6 @@ mod tests {
         let two = replies(&["*3|:1|:1|:0|", "*3|:1|:0|:0|"]);
         assert_eq!(shown(all(&two, &[false, false, true])).as_deref(), Some("*3|:1|:0|:1|"));
         assert_eq!(all(&two, &[false]), None);
-    }
-
-    #[test]
-    fn the_joint_head_counts_all_elements() {
-        assert_eq!(shown(joint_head(&replies(&["*2|:1|:2|", "*0|", "*1|$1|x|"]))).as_deref(), Some("*3|"));
-        assert_eq!(shown(joint_head(&replies(&["~1|:1|", "~1|:2|"]))).as_deref(), Some("~2|"));
-        assert_eq!(joint_head(&replies(&["*1|:1|", ":1|"])), None);
     }
 
     #[test]
