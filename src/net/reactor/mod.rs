@@ -222,13 +222,17 @@ impl Reactor {
     /// Stops accepting; who has connected and what has arrived is still taken in, then clients are closed as they are
     /// done.
     fn drain(&mut self) {
+        self.draining = true;
         self.accept_last();
         if let Some(listener) = self.stop_listening().filter(|_| self.parts.closes) {
             // Other descriptors of the socket, such as the standard input, would keep it open.
             let _ = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both);
         }
-        self.draining = true;
         for index in 0..self.clients.len() {
+            // What has arrived since the last poll was not told yet.
+            if let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) {
+                socket.readable = true;
+            }
             self.pump_client(index);
         }
         self.effects();
