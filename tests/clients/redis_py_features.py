@@ -69,6 +69,8 @@ def subscriptions():
     p = redis.Redis(**options).pubsub(ignore_subscribe_messages=True)
     p.subscribe(**{"news": lambda m: got.append(m["data"])})
     p.psubscribe(**{"n*": lambda m: patterns.append((m["pattern"], m["channel"], m["data"]))})
+    # The confirmations: what is published before them may be missed.
+    [p.get_message(timeout=10) for _ in range(2)]
     thread = p.run_in_thread(sleep_time=0.05, daemon=True)
     for i in range(50):
         r.publish("news", i)
