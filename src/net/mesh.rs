@@ -34,7 +34,8 @@ pub enum Message {
     Show(Vec<u8>),
     /// Stop accepting, since another process does from now on.
     Retire,
-    /// Stop accepting, finish what is in flight within the drain timeout, then end the thread.
+    /// Stop accepting, pass this on to the next worker, finish what is in flight within the drain timeout, then end the
+    /// thread.
     Drain,
 }
 

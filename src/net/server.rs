@@ -109,9 +109,8 @@ impl Server {
 
     /// Orderly stop: finishes what is in flight, within `-drain-timeout`, and waits for the workers to end.
     pub fn stop(self) {
-        for worker in &self.workers {
-            worker.send(Message::Drain);
-        }
+        // One after the other, as the first one accepts and gives clients to the others.
+        let _ = self.workers.iter().any(|w| w.send(Message::Drain));
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("a worker ended by a panic");

@@ -70,7 +70,8 @@ def subscriptions():
     p.subscribe(**{"news": lambda m: got.append(m["data"])})
     p.psubscribe(**{"n*": lambda m: patterns.append((m["pattern"], m["channel"], m["data"]))})
     # The confirmations: what is published before them may be missed.
-    [p.get_message(timeout=10) for _ in range(2)]
+    for _ in range(2):
+        p.get_message(timeout=10)
     thread = p.run_in_thread(sleep_time=0.05, daemon=True)
     for i in range(50):
         r.publish("news", i)

@@ -45,16 +45,18 @@ fn a_drain_answers_what_is_in_flight() {
 /// They wait in the listener's queue, and would be reset when it is closed.
 #[test]
 fn clients_that_wait_to_be_accepted_at_sigterm_are_not_reset() {
-    let mut proxy = Proxy::start(cluster(), &["-max-procs", "1"]);
-    proxy.signal("STOP");
-    let mut clients: Vec<RawClient> = (0..400).map(|_| proxy.client()).collect();
-    clients.iter_mut().for_each(|c| c.send_command(&["PING"]));
-    proxy.signal("TERM");
-    proxy.signal("CONT");
-    for c in &mut clients {
-        assert_eq!(c.frame(), b"+PONG\r\n");
+    for workers in ["1", "2", "4"] {
+        let mut proxy = Proxy::start(cluster(), &["-max-procs", workers]);
+        proxy.signal("STOP");
+        let mut clients: Vec<RawClient> = (0..400).map(|_| proxy.client()).collect();
+        clients.iter_mut().for_each(|c| c.send_command(&["PING"]));
+        proxy.signal("TERM");
+        proxy.signal("CONT");
+        for c in &mut clients {
+            assert_eq!(c.frame(), b"+PONG\r\n", "{workers} workers");
+        }
+        assert_eq!(proxy.wait_exit(Duration::from_secs(10)).code(), Some(0));
     }
-    assert_eq!(proxy.wait_exit(Duration::from_secs(10)).code(), Some(0));
 }
 
 #[test]

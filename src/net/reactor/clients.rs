@@ -81,8 +81,7 @@ impl Reactor {
             return;
         }
         let fewest = (0..self.parts.workers.len()).min_by_key(|i| self.parts.workers[*i].clients());
-        // Other workers may have ended already when this one drains.
-        let chosen = fewest.filter(|_| !self.draining).unwrap_or(self.parts.me);
+        let chosen = fewest.unwrap_or(self.parts.me);
         self.parts.workers[chosen].client_added();
         if chosen == self.parts.me {
             self.adopt(stream, peer);

@@ -220,18 +220,20 @@ impl Reactor {
     }
 
     /// Stops accepting; who has connected and what has arrived is still taken in, then clients are closed as they are
-    /// done.
+    /// done, and has the workers behind this one do the same.
     fn drain(&mut self) {
-        self.draining = true;
         self.accept_last();
         if let Some(listener) = self.stop_listening().filter(|_| self.parts.closes) {
             // Other descriptors of the socket, such as the standard input, would keep it open.
             let _ = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both);
         }
+        // Nobody is given a client any more: the next worker finds this behind those that it was given.
+        let _ = self.parts.workers.iter().skip(self.parts.me + 1).any(|w| w.send(Message::Drain));
+        self.draining = true;
         for index in 0..self.clients.len() {
             // What has arrived since the last poll was not told yet.
             if let Some(socket) = self.clients.get_mut(index).and_then(Option::as_mut) {
-                socket.readable = true;
+                socket.readable |= !socket.closing;
             }
             self.pump_client(index);
         }

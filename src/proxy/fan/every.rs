@@ -277,11 +277,12 @@ impl Engine {
         named
     }
 
-    /// Passes on the elements of all replies, `total` in all, as one array. They may be large: each is freed as soon as it is copied.
+    /// Passes on the elements of all replies, `total` in all, as one array. They may be large: each is freed as soon as it
+    /// is copied.
     fn reply_joined(&mut self, key: Key<Client>, sequence: Sequence, total: usize, replies: Vec<Box<[u8]>>) {
         let bytes: usize = replies.iter().map(|r| r.len()).sum();
         self.reply_by(key, sequence, |out| {
-            out.reserve_exact(bytes + 32);
+            out.reserve_exact(bytes);
             encode::array(out, total);
             replies.into_iter().for_each(|r| {
                 out.extend_from_slice(aggregate(&r).map_or(&[][..], |(_, _, elements)| elements));
