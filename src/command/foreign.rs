@@ -84,10 +84,15 @@ impl Foreign {
         argc == arity || (arity < 0 && argc >= arity.saturating_neg())
     }
 
+    /// The keys of a request, as far as the specifications tell.
+    pub fn keys<'a>(&'a self, args: &'a Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+        self.specs.iter().flat_map(|spec| spec.keys(args)).filter_map(|at| args.get(at))
+    }
+
     /// Where a request goes.
     pub fn place(&self, args: &Args<'_>) -> Place {
         let mut found = None;
-        for key in self.specs.iter().flat_map(|spec| spec.keys(args)).filter_map(|at| args.get(at)) {
+        for key in self.keys(args) {
             let slot = slot(key);
             if *found.get_or_insert(slot) != slot {
                 return Place::Crossed;

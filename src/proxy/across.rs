@@ -20,6 +20,7 @@ use super::info::{Census, Figures};
 use super::order::Sequence;
 use super::pause::Scope;
 use super::session::Filter;
+use super::tracking::Options;
 use super::unblock::Place;
 use crate::base::arena::Key;
 use crate::base::sort;
@@ -51,6 +52,17 @@ pub enum Question {
     },
     /// CLIENT UNPAUSE.
     Unpause,
+    /// CLIENT TRACKING: where the client with this id is.
+    Find(i64),
+    /// CLIENT TRACKING: keys have changed, all without `names`; 1 if the client that is to be told was here.
+    Changed {
+        /// Whom to.
+        target: Key<Client>,
+        /// Its id.
+        id: i64,
+        /// Which keys.
+        names: Option<Box<[Box<[u8]>]>>,
+    },
     /// CLIENT UNBLOCK: how many clients this ended the waiting of, or where the client waits.
     Unblock {
         /// Whom to.
@@ -88,6 +100,8 @@ pub enum Answer {
     Waits(Place),
     /// What was counted.
     Figures(Box<Figures>),
+    /// The client, if it is one of this worker.
+    Client(Option<Key<Client>>),
 }
 
 /// What becomes of the merged answers.
@@ -112,6 +126,10 @@ pub(super) enum Then {
     Monitor,
     /// The text of INFO.
     Info(Box<Census>),
+    /// CLIENT TRACKING begins if the client that it redirects to was found.
+    Track(Box<Options>),
+    /// This client redirects to one that has gone, if it was not found.
+    Redirected(Key<Client>),
 }
 
 /// A question under way.
@@ -144,6 +162,7 @@ impl Answer {
             (Answer::Waits(_), Answer::Count(_)) => {}
             (Answer::Lines(a), Answer::Lines(mut b)) => a.append(&mut b),
             (Answer::Figures(a), Answer::Figures(b)) => a.add(&b),
+            (Answer::Client(a), Answer::Client(b)) => *a = a.or(b),
             (a @ Answer::Done, b) => *a = b,
             (_, b) => debug_assert!(matches!(b, Answer::Done), "answers to different questions"),
         }
@@ -159,6 +178,8 @@ impl Engine {
             Question::Pause { scope, until } => self.pause(*scope, *until),
             Question::Unpause => self.unpause(),
             Question::Unblock { id, error } => self.unblock(*id, *error),
+            Question::Find(id) => Answer::Client(self.find_client(*id)),
+            Question::Changed { target, id, names } => self.redirected(*target, *id, names.as_deref()),
             Question::Figures => Answer::Figures(Box::new(self.figures())),
             Question::RememberScript(text) => {
                 self.scripts.remember(text);
@@ -209,7 +230,12 @@ impl Engine {
 
     /// Tells all workers something that nobody waits for.
     pub(super) fn tell(&mut self, question: Question) {
-        let key = self.new_ask(Key::NONE, 0, Then::Nothing);
+        self.tell_then(question, Then::Nothing);
+    }
+
+    /// As [`Engine::tell`], where something comes of the answers.
+    pub(super) fn tell_then(&mut self, question: Question, then: Then) {
+        let key = self.new_ask(Key::NONE, 0, then);
         self.put(key, question);
     }
 
@@ -307,15 +333,23 @@ impl Engine {
         let Some(ask) = self.asks.remove(key) else { return };
         self.timers.cancel(ask.timer);
         let Some(protocol) = self.clients.get(ask.client).map(|c| c.protocol()) else {
-            return if matches!(ask.then, Then::Monitor) {
-                self.watch_less()
+            return match (ask.then, ask.merged) {
+                (Then::Monitor, _) => self.watch_less(),
+                (Then::Redirected(client), Answer::Count(0)) => self.redirect_broken(client),
+                _ => {}
             };
         };
         let mut out = Vec::new();
         match (ask.then, ask.merged) {
-            (Then::Nothing, _) => return,
+            (Then::Nothing | Then::Redirected(_), _) => return,
             (Then::Ok, _) => out.extend_from_slice(b"+OK\r\n"),
             (Then::Monitor, _) => return self.monitor_begins(ask.client, ask.sequence),
+            (Then::Track(options), Answer::Client(target)) => {
+                return self.redirect_found(ask.client, ask.sequence, *options, target);
+            }
+            (Then::Track(options), _) => {
+                return self.redirect_found(ask.client, ask.sequence, *options, None)
+            }
             (Then::Count | Then::Unblock { .. }, Answer::Count(n)) => encode::integer(&mut out, n),
             (Then::Found, Answer::Count(n)) if n > 0 => out.extend_from_slice(b"+OK\r\n"),
             (Then::Found, _) => out.extend_from_slice(b"-ERR No such client\r\n"),

@@ -13,6 +13,7 @@ use super::pubsub::Subscriber;
 use super::recover::Parked;
 use super::session::Mute;
 use super::stream::Upload;
+use super::tracking::Tracking;
 use crate::base::arena::Key;
 use crate::base::pool::Reusable;
 use crate::base::time::Time;
@@ -41,6 +42,8 @@ pub struct Client {
     pub lease: Option<Box<Lease>>,
     /// What it has subscribed to; there only while it has.
     pub subscriber: Option<Box<Subscriber>>,
+    /// What it wants to be told of keys that it has read.
+    pub tracking: Option<Box<Tracking>>,
     /// The routing epoch of its requests in flight.
     pub epoch: u32,
     /// Idle timeout.
@@ -175,6 +178,7 @@ impl Client {
             multi: None,
             lease: None,
             subscriber: None,
+            tracking: None,
             epoch: 0,
             timer: Key::NONE,
             traffic: Traffic::default(),

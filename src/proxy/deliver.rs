@@ -173,7 +173,7 @@ impl Engine {
                     b.block_error.get_or_insert_with(|| frame.into());
                 }
                 Owner::Nobody | Owner::Step => {}
-                Owner::Listener(topic, on) => self.link_refused(key, topic, on, frame),
+                Owner::Listener(topic, on) => self.link_replied(key, topic, on, frame),
                 // The client was told QUEUED, so it cannot know why.
                 _ if refusal.is_some() => {
                     let mut error = Vec::new();

@@ -56,7 +56,7 @@ impl Engine {
         };
         c.last_command = command.id;
         c.traffic.commands += 1;
-        let (stranger, subscriber) = (!c.authenticated, c.subscriber.is_some());
+        let (stranger, subscriber, tracks) = (!c.authenticated, c.subscriber.is_some(), c.tracking.is_some());
         if stranger && !command.flags.has(Flags::NO_AUTH) {
             return self.stranger_request(key, command, args);
         }
@@ -81,6 +81,9 @@ impl Engine {
         match step {
             Step::Taken => self.counters.requests += 1,
             Step::Wait => self.comes_again(key),
+        }
+        if tracks && step == Step::Taken {
+            self.track(key, command, args);
         }
         step
     }
@@ -363,10 +366,12 @@ impl Engine {
     #[inline(always)]
     pub(super) fn kind_for(&self, key: Key<Client>, command: &Command) -> Kind {
         let Some(c) = self.clients.get(key) else { return Kind::default() };
-        // What a client reads while it watches decides what it writes, so it must not be old.
+        // What a client reads while it watches decides what it writes, and what it keeps a copy of is told to be old by the
+        // primary, so neither must be old.
         let replica = (c.readonly || self.config.read_prefer != ReadPrefer::Master)
             && command.flags.has(Flags::READONLY)
-            && c.lease.is_none();
+            && c.lease.is_none()
+            && c.tracking.is_none();
         Kind { resp3: c.resp3, replica, db: c.db, ..Kind::default() }
     }
 

@@ -26,6 +26,7 @@ use super::share::{Company, Share};
 use super::strangers::Strangers;
 use super::stream::{Sizes, Streams};
 use super::tally::Tally;
+use super::tracking::Tracker;
 use crate::base::arena::{Arena, Key};
 use crate::base::pool::Pool;
 use crate::base::random::Random;
@@ -159,6 +160,7 @@ pub struct Engine {
     pub(super) missing_database: Option<Missing>,
     pub(super) scripts: Scripts,
     pub(super) hub: Hub,
+    pub(super) tracker: Tracker,
     pub(super) streams: Streams,
     pub(super) budget: Budget,
     pub(super) share: Share,
@@ -219,6 +221,7 @@ impl Engine {
             missing_database: None,
             scripts: Scripts::default(),
             hub: Hub::default(),
+            tracker: Tracker::default(),
             streams: Streams::default(),
             budget: Budget::default(),
             share: Share::default(),

@@ -150,6 +150,14 @@ impl Engine {
         }
     }
 
+    /// What the cluster has said of the command of a request, if it was asked.
+    pub(super) fn known_row(&mut self, args: &Args<'_>) -> Option<Arc<Foreign>> {
+        match self.catalog.find(&name_of(args)?, self.now)? {
+            Entry::Known(row) => row.resolve(args).map(|r| Arc::new(r.clone())),
+            _ => None,
+        }
+    }
+
     fn hold_up(&mut self, key: Key<Client>) -> Step {
         self.hold(key);
         Step::Wait
@@ -191,6 +199,7 @@ impl Engine {
         if let Some(c) = self.clients.get_mut(key).filter(|_| step == Step::Taken) {
             c.traffic.commands += 1;
             self.counters.requests += 1;
+            self.track_foreign(key, row, args);
         }
         step
     }

@@ -384,6 +384,9 @@ impl Engine {
         if let Some(subscriber) = c.subscriber.take() {
             self.subscriber_gone(*subscriber);
         }
+        if let Some(tracking) = c.tracking.take() {
+            self.tracking_gone(key, &tracking);
+        }
         self.shrink();
         true
     }

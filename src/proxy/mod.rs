@@ -29,6 +29,7 @@
 //! | `wait` | WAIT: what replicas have |
 //! | `stream` | large replies and requests, passed on as they come |
 //! | `pubsub` | topics, subscribers, and the backends that listen for them |
+//! | `tracking` | clients that are told when what they have read has changed |
 
 mod across;
 mod backend;
@@ -71,6 +72,7 @@ mod silence;
 mod strangers;
 mod stream;
 mod tally;
+mod tracking;
 mod unblock;
 mod wait;
 mod window;

@@ -260,6 +260,7 @@ impl Engine {
             return Step::Wait;
         }
         self.note_scripts(key);
+        self.track_transaction(key);
         let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
         if c.multi.as_deref().is_some_and(|m| !m.spoiled && !m.score.is_empty()) {
             return self.counted(row, |e| e.play(key, row));

@@ -173,6 +173,7 @@ impl Engine {
         let mut head = Vec::new();
         encode::array(&mut head, multi.commands() as usize);
         self.reply_to(key, played.sequence, played.instead.as_ref().unwrap_or(&head));
+        self.tell_late(key);
         Step::Taken
     }
 

@@ -20,7 +20,7 @@ pub use brief::{brief, Brief, LONGEST_BRIEF};
 pub use children::{children, Children};
 pub use error::{ReplyError, RequestError};
 pub use limits::Limits;
-pub use peek::{frame_len, integer};
+pub use peek::{bulk, frame_len, integer};
 pub use quick::quick_frame;
 pub use reply::{error_text, is_error, is_push, ReplyFramer, Scan};
 pub use request::{Parsed, RequestParser, RequestRest};

@@ -15,6 +15,13 @@ pub fn frame_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// The body of a bulk string that is a whole frame.
+pub fn bulk(frame: &[u8]) -> Option<&[u8]> {
+    let body = frame.strip_prefix(b"$")?.strip_suffix(b"\r\n")?;
+    let line = memchr::memchr(b'\n', body)?;
+    body.get(line + 1..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

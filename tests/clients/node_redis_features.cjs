@@ -2,7 +2,7 @@
 //
 // usage: node node_redis_features.cjs PORT PROTOCOL
 'use strict';
-const { createClient, createClientPool, defineScript, WatchError } = require('redis');
+const { BasicClientSideCache, createClient, createClientPool, defineScript, WatchError } = require('redis');
 const { check, checkFails, once, waitFor } = require('./checks.cjs');
 
 const both = defineScript({
@@ -103,8 +103,27 @@ async function scans() {
   check('sScanIterator', members.size, 1000);
 }
 
+// The library keeps copies of what it reads, and the server tells when they are old.
+async function caching() {
+  if (options.RESP !== 3) return;
+  const cache = new BasicClientSideCache({ maxEntries: 1000 });
+  const reader = watchErrors(createClient({ ...options, clientSideCache: cache }));
+  await reader.connect();
+  const keys = Array.from({ length: 100 }, (_, i) => `cached:${i}`);
+  for (const key of keys) await client.set(key, 'old');
+  for (let i = 0; i < 3; i++) for (const key of keys) check('first value', await reader.get(key), 'old');
+  check('hits', cache.stats().hitCount, 200);
+  for (const key of keys) await client.set(key, 'new');
+  for (const key of keys) {
+    const isNew = async () => (await reader.get(key)) === 'new';
+    for (let i = 0; i < 100 && !(await isNew()); i++) await new Promise((done) => setTimeout(done, 10));
+    check('second value', await reader.get(key), 'new');
+  }
+  await reader.close();
+}
+
 async function ends() {
   await client.close();
 }
 
-once([multi, subscriptions, autopipelining, blocking, scripts, scans, ends]);
+once([multi, subscriptions, autopipelining, blocking, scripts, scans, caching, ends]);

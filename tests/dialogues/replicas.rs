@@ -214,3 +214,25 @@ fn what_is_read_between_watch_and_exec_comes_from_the_primary() {
     rig.replica(R1).expects(&["GET", "b"]).replies(b"$1\r\n7\r\n");
     c.receives(b"$1\r\n7\r\n");
 }
+
+/// A replica may be behind the message that a key has changed: what it gave after that would be kept for good.
+#[test]
+fn reads_of_a_tracking_client_go_to_the_primary() {
+    let rig = with_one_replica();
+    let c = rig.client();
+    c.sends_cmd(&["CLIENT", "TRACKING", "ON"]);
+    for primary in [A, B] {
+        rig.resp3(primary).expects(&["CLIENT", "TRACKING", "ON", "BCAST"]).replies(b"+OK\r\n");
+    }
+    c.receives(b"+OK\r\n").sends_cmd(&["GET", "b"]);
+    rig.node(A).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    c.receives(b"$1\r\n1\r\n");
+    assert_eq!(rig.connects(R1), 0);
+    c.sends_cmd(&["CLIENT", "TRACKING", "OFF"]).receives(b"+OK\r\n");
+    for primary in [A, B] {
+        rig.resp3(primary).expects(&["CLIENT", "TRACKING", "OFF"]).replies(b"+OK\r\n");
+    }
+    c.sends_cmd(&["GET", "b"]);
+    rig.replica(R1).expects(&["GET", "b"]).replies(b"$1\r\n1\r\n");
+    c.receives(b"$1\r\n1\r\n");
+}

@@ -21,7 +21,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("REPLICAOF NO ONE", "not available through the proxy"),
     ("DEBUG SLEEP 0", "not available through the proxy"),
     ("MODULE LOAD x", "not available through the proxy"),
-    ("CLIENT TRACKING ON", "not available through the proxy"),
+    ("ACL SETUSER x on", "not available through the proxy"),
 ];
 
 #[test]

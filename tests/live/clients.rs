@@ -137,15 +137,6 @@ fn errors_and_small_answers_are_those_of_a_server() {
 }
 
 #[test]
-fn what_a_proxy_cannot_do_is_refused_with_the_reason() {
-    let mut c = client();
-    for line in ["CLIENT TRACKING ON", "CLIENT CACHING YES"] {
-        let reply = text(&c.line(line));
-        assert!(reply.contains("shared by many clients"), "{line}: {reply}");
-    }
-}
-
-#[test]
 fn a_line_has_the_fields_of_a_server() {
     let mut p = pair();
     for c in [&mut p.proxy, &mut p.server] {

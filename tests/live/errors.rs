@@ -130,7 +130,6 @@ fn commands_that_would_harm_others_are_refused() {
         "CLUSTER FAILOVER",
         "CLUSTER SETSLOT 1 STABLE",
         "ACL SETUSER x on",
-        "CLIENT TRACKING ON",
         "SELECT 1",
     ] {
         let reply = c.line(line);

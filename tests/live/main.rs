@@ -27,6 +27,7 @@ mod resp3;
 mod scan;
 mod session;
 mod streams;
+mod tracking;
 mod transactions;
 mod view;
 mod wait;

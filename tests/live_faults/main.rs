@@ -16,4 +16,5 @@ mod scene;
 mod sick;
 mod stall;
 mod startup;
+mod tracking;
 mod witness;

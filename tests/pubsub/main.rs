@@ -1,6 +1,7 @@
 //! Publish and subscribe in the engine: dialogues without sockets.
 
 mod rig;
+mod tracking;
 
 use std::time::Duration;
 

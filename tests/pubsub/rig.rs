@@ -138,8 +138,11 @@ impl Rig {
         self.said_to(node, false)
     }
 
-    /// A node confirms one subscription or its end.
+    /// A node confirms one subscription or its end, or that it tells of changes.
     pub fn confirm(&mut self, node: usize, verb: &str, name: &str) {
+        if verb == "CLIENT" {
+            return self.receive(node, b"+OK\r\n");
+        }
         let bytes = format!(">3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:1\r\n", verb.len(), name.len());
         self.receive(node, bytes.as_bytes());
     }
@@ -170,6 +173,28 @@ impl Rig {
     pub fn moved(&mut self, node: usize, channel: &str, to: usize) {
         let slot = redis_cluster_proxy::command::slot(channel.as_bytes());
         self.receive(node, format!("-MOVED {slot} 127.0.0.1:{}\r\n", port(to)).as_bytes());
+    }
+
+    /// A node tells of changes of keys.
+    pub fn changed(&mut self, node: usize, keys: &str) {
+        let keys = request(&keys.split(' ').collect::<Vec<_>>());
+        self.receive(node, format!(">2\r\n$10\r\ninvalidate\r\n{keys}").as_bytes());
+    }
+
+    /// A node tells that it was emptied.
+    pub fn emptied(&mut self, node: usize) {
+        self.receive(node, b">2\r\n$10\r\ninvalidate\r\n_\r\n");
+    }
+
+    /// A client that speaks RESP3 and is told of changes.
+    pub fn tracker(&mut self, options: &str) -> Key<Client> {
+        let client = self.client();
+        self.send(client, "HELLO 3");
+        self.got(client);
+        self.send(client, &format!("CLIENT TRACKING ON{options}"));
+        self.confirm_all();
+        assert_eq!(self.got(client), "+OK|");
+        client
     }
 
     /// A node's listener receives bytes.
@@ -303,7 +328,7 @@ impl Rig {
         self.engine.backend_written(key, output.len());
         if let Some(b) = self.backends.iter_mut().find(|b| b.key == key) {
             // Nobody else says this to a node, and clients in these tests use upper case.
-            b.listener |= output.contains("subscribe\r\n");
+            b.listener |= output.contains("subscribe\r\n") || output.contains("TRACKING\r\n");
             b.written.push_str(&output);
             b.open.extend((!output.is_empty()).then_some(output));
         }

@@ -21,9 +21,6 @@ pub(super) const ROWS: &[Command] = &[
     container("client", CLIENT),
 ];
 
-const NO_TRACKING: &str = "CLIENT TRACKING and CLIENT CACHING are not available through the proxy: \
-    its connections to the cluster are shared by many clients";
-
 const CLIENT: &[Command] = &[
     client("id", 2),
     client("setname", 3),
@@ -41,8 +38,8 @@ const CLIENT: &[Command] = &[
     client("getredir", 2),
     client("trackinginfo", 2),
     client("capa", -3).since(Since::valkey(8, 0)),
-    refused("caching", 3, NO_TRACKING),
-    refused("tracking", -3, NO_TRACKING),
+    client("caching", 3),
+    client("tracking", -3),
     refused(
         "import-source",
         3,

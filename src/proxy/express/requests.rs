@@ -17,7 +17,10 @@ impl Client {
     /// Whether its plain commands go to the primary of their slot with no further question.
     #[inline]
     fn is_ordinary(&self) -> bool {
-        let special = self.multi.is_some() || self.lease.is_some() || self.subscriber.is_some();
+        let special = self.multi.is_some()
+            || self.lease.is_some()
+            || self.subscriber.is_some()
+            || self.tracking.is_some();
         let changed = self.readonly | !self.authenticated | (self.db != 0) | (self.mute != Mute::Never);
         !(special | changed)
     }

@@ -20,6 +20,10 @@ pub struct Figures {
     pub(super) subscribers: u64,
     /// Clients that watch keys.
     pub(super) watching: u64,
+    /// Clients that track keys.
+    pub(super) tracking: u64,
+    /// Keys that these have read, how often each, and the prefixes of others.
+    pub(super) tracked: [u64; 3],
     pub(super) errors: ErrorCounts,
     pub(super) commands: Usages,
 }
@@ -54,6 +58,8 @@ impl Figures {
         self.blocked += other.blocked;
         self.subscribers += other.subscribers;
         self.watching += other.watching;
+        self.tracking += other.tracking;
+        self.tracked.iter_mut().zip(other.tracked).for_each(|(sum, n)| *sum += n);
         self.commands.add(&other.commands);
         for (code, count) in &other.errors.0 {
             self.errors.add(code, *count);
@@ -90,6 +96,8 @@ impl Engine {
             blocked: count(|c| c.held || c.is_blocked()),
             subscribers: count(|c| c.subscriber.is_some()),
             watching: count(|c| c.lease.as_deref().is_some_and(|l| l.watched_slot().is_some())),
+            tracking: count(|c| c.tracking.is_some()),
+            tracked: self.tracked(),
             errors: self.error_counts.clone(),
             commands: self.tally.usages(),
         }

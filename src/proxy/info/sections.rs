@@ -50,7 +50,7 @@ pub(super) fn clients(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "client_recent_max_input_buffer", 0);
     line(out, "client_recent_max_output_buffer", 0);
     line(out, "blocked_clients", facts.figures.blocked);
-    line(out, "tracking_clients", 0);
+    line(out, "tracking_clients", facts.figures.tracking);
     // Fields of newer servers than 7.0 are shown where the nodes have them.
     if facts.census.sum("watching_clients").is_some() {
         line(out, "pubsub_clients", facts.figures.subscribers);
@@ -132,6 +132,8 @@ pub(super) fn stats(e: &Engine, facts: &Facts<'_>, out: &mut String) {
     line(out, "pubsubshard_channels", e.subscribed(Scope::Shard));
     maybe(out, "latest_fork_usec", census.max("latest_fork_usec"));
     maybe(out, "total_forks", census.sum("total_forks"));
+    let names = ["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"];
+    names.iter().zip(facts.figures.tracked).for_each(|(name, n)| line(out, name, n));
     line(out, "unexpected_error_replies", 0);
     line(out, "total_error_replies", c.error_replies);
 }

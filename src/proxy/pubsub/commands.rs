@@ -124,6 +124,9 @@ impl Engine {
         }
         self.reply_to(client, sequence, error);
         self.release(&pending.topics);
+        if pending.scope == Scope::Changes {
+            self.stop_tracking(client);
+        }
         self.confirm_ready(client);
     }
 
@@ -145,14 +148,21 @@ impl Engine {
             return self.reply(key, &error);
         }
         let topics: Vec<Key<Topic>> = args.iter().skip(1).map(|n| self.hub.enter(scope, n)).collect();
-        self.admit_subscribe(key, scope, topics, args.frame().len());
+        let Some(c) = self.clients.get_mut(key) else { return Step::Taken };
+        let active = c.active.get_or_insert_with(|| self.actives.take());
+        let sequence = active.order.admit(args.frame().len() as u32);
+        self.await_topics(key, sequence, scope, topics);
         Step::Taken
     }
 
-    fn admit_subscribe(&mut self, key: Key<Client>, scope: Scope, topics: Vec<Key<Topic>>, bytes: usize) {
-        let Some(c) = self.clients.get_mut(key) else { return };
-        let active = c.active.get_or_insert_with(|| self.actives.take());
-        let sequence = active.order.admit(bytes as u32);
+    /// Has an admitted request wait until its topics are carried.
+    pub(super) fn await_topics(
+        &mut self,
+        key: Key<Client>,
+        sequence: Sequence,
+        scope: Scope,
+        topics: Vec<Key<Topic>>,
+    ) {
         let mut missing = Vec::new();
         for topic in &topics {
             let carried = self.is_carried(*topic);
@@ -186,12 +196,16 @@ impl Engine {
                 self.join(key, pending.scope, *topic, &mut reply);
             }
             self.release(&pending.topics);
+            self.tidy_subscriber(key);
             self.reply_to(key, pending.sequence, &reply);
         }
     }
 
     /// Makes a client a subscriber of a topic, if it is none, and appends the confirmation.
     fn join(&mut self, key: Key<Client>, scope: Scope, topic: Key<Topic>, out: &mut Vec<u8>) {
+        if scope == Scope::Changes {
+            return self.tracking_begins(key, out);
+        }
         let Some(c) = self.clients.get_mut(key) else { return };
         let protocol = c.protocol();
         let Some(subscriber) = c.subscriber.as_deref_mut() else { return };
@@ -254,7 +268,7 @@ impl Engine {
     }
 
     /// A request no longer holds its topics.
-    fn release(&mut self, topics: &[Key<Topic>]) {
+    pub(super) fn release(&mut self, topics: &[Key<Topic>]) {
         for key in topics {
             let Some(topic) = self.hub.get_mut(*key) else { continue };
             topic.holds = topic.holds.saturating_sub(1);

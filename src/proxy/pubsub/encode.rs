@@ -1,8 +1,19 @@
-//! The frames that clients get besides messages, as Redis 7.0.15 writes them.
+//! The frames that clients get besides messages, as Redis 7.0.15 writes them, and those for nodes.
 
+use super::Scope;
 use crate::command::{self, Command};
 use crate::proxy::errors;
 use crate::resp::{encode, Protocol};
+
+/// Appends what a node is told to begin or end carrying a topic.
+pub fn order(out: &mut Vec<u8>, scope: Scope, name: &[u8], on: bool) {
+    match (scope, on) {
+        (Scope::Changes, true) => encode::request(out, &["CLIENT", "TRACKING", "ON", "BCAST"]),
+        (Scope::Changes, false) => encode::request(out, &["CLIENT", "TRACKING", "OFF"]),
+        (_, true) => encode::request(out, &[scope.subscribe().as_bytes(), name]),
+        (_, false) => encode::request(out, &[scope.unsubscribe().as_bytes(), name]),
+    }
+}
 
 /// Appends the confirmation of `verb` for `name` (`None`: there was nothing to leave), `count` subscriptions being
 /// left.

@@ -27,7 +27,7 @@ pub struct Topic {
     pub name: Arc<[u8]>,
     /// Of a sharded channel, else [`NO_SLOT`].
     pub slot: u16,
-    /// May see keyspace events, so every primary has to carry it.
+    /// Every primary has to carry it: it may see keyspace events, or is about changes.
     pub everywhere: bool,
     /// Clients whose subscription is confirmed; each knows its place here.
     pub subscribers: Vec<Key<Client>>,
@@ -177,6 +177,7 @@ impl Topic {
             Scope::Channel => names::is_event(&name),
             Scope::Pattern => names::may_match_event(&name),
             Scope::Shard => false,
+            Scope::Changes => true,
         };
         let (subscribers, waiters, links) = (Vec::new(), Vec::new(), Vec::new());
         let (holds, refusals, unsettled) = (0, 0, false);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::encode::order;
 use super::hub::{Link, Topic};
 use super::Scope;
 use crate::base::arena::Key;
@@ -15,7 +16,7 @@ use crate::proxy::nodes::Node;
 use crate::proxy::order::Sequence;
 use crate::proxy::part::{Owner, Part, NO_SLOT};
 use crate::proxy::redirect::{self, Verdict};
-use crate::resp::encode;
+use crate::resp::{self, encode};
 
 /// First and longest pause before what could not be settled is tried again.
 const FIRST_PAUSE_MS: u64 = 5;
@@ -59,7 +60,7 @@ impl Engine {
             return self.nodes.primary(t.slot).is_some_and(|n| t.is_carried_by(n));
         }
         let failing = |n: Key<Node>| self.nodes.get(n).is_none_or(Node::is_failing);
-        t.is_carried_by(self.hub.main)
+        (t.scope == Scope::Changes || t.is_carried_by(self.hub.main))
             && (!t.everywhere || self.nodes.primaries().all(|n| t.is_carried_by(n) || failing(n)))
     }
 
@@ -111,13 +112,19 @@ impl Engine {
             self.hub.main = Key::NONE;
             self.hub.lost = node;
         }
+        let mut silent = false;
         for key in self.hub.keys() {
-            if !self.hub.get_mut(key).is_some_and(|t| t.unlink(backend)) {
+            let Some(t) = self.hub.get_mut(key) else { continue };
+            if !t.unlink(backend) {
                 continue;
             }
+            silent |= t.scope == Scope::Changes;
             if !self.hub.forget(key) {
                 self.settle_later(key);
             }
+        }
+        if silent {
+            self.changes_missed();
         }
     }
 
@@ -146,6 +153,25 @@ impl Engine {
         self.set_listener_timer();
     }
 
+    /// A node answered what it was told of changes, or any topic with an error, or PING with whatever.
+    pub(in crate::proxy) fn link_replied(
+        &mut self,
+        backend: Key<Backend>,
+        key: Key<Topic>,
+        on: bool,
+        frame: &[u8],
+    ) {
+        let is_changes = self.hub.get(key).is_some_and(|t| t.scope == Scope::Changes);
+        if !is_changes || resp::is_error(frame[0]) {
+            return self.link_refused(backend, key, on, frame);
+        }
+        if on {
+            // It may have been asked before it began to tell.
+            self.all_changed();
+        }
+        self.link_confirmed(backend, key);
+    }
+
     /// A node confirmed what it was told of a topic.
     pub(super) fn link_confirmed(&mut self, backend: Key<Backend>, key: Key<Topic>) {
         self.link_answered(backend, key);
@@ -158,13 +184,7 @@ impl Engine {
     }
 
     /// A node answered what it was told of a topic with an error, or PING with whatever.
-    pub(in crate::proxy) fn link_refused(
-        &mut self,
-        backend: Key<Backend>,
-        key: Key<Topic>,
-        on: bool,
-        frame: &[u8],
-    ) {
+    fn link_refused(&mut self, backend: Key<Backend>, key: Key<Topic>, on: bool, frame: &[u8]) {
         self.link_answered(backend, key);
         let Some(t) = self.hub.get_mut(key) else { return };
         // Nothing can be left of a subscription that a node refuses to end.
@@ -219,8 +239,8 @@ impl Engine {
         if t.scope == Scope::Shard {
             return self.nodes.primary(t.slot).into_iter().collect();
         }
-        let everywhere = t.everywhere;
-        let mut nodes: Vec<Key<Node>> = self.main_node().into_iter().collect();
+        let (everywhere, needs_main) = (t.everywhere, t.scope != Scope::Changes);
+        let mut nodes: Vec<Key<Node>> = needs_main.then(|| self.main_node()).flatten().into_iter().collect();
         if everywhere {
             for node in self.nodes.primaries() {
                 if !nodes.contains(&node) {
@@ -264,7 +284,7 @@ impl Engine {
         let era = self.hub.era;
         let is_main = node == self.hub.main;
         let told = |t: &Topic| {
-            let counts = |l: &Link| !is_main || !t.everywhere || l.era == era;
+            let counts = |l: &Link| !is_main || !t.everywhere || t.scope == Scope::Changes || l.era == era;
             t.links.iter().any(|l| l.node == node && l.on && counts(l))
         };
         if self.hub.get(key).is_none_or(told) {
@@ -300,9 +320,8 @@ impl Engine {
             }
             None => t.links.push(Link { unanswered: 1, ..link }),
         }
-        let verb = if link.on { t.scope.subscribe() } else { t.scope.unsubscribe() };
         let mut request = Vec::with_capacity(t.name.len() + 48);
-        encode::request(&mut request, &[verb.as_bytes(), &t.name]);
+        order(&mut request, t.scope, &t.name, link.on);
         self.say(link.backend, key, link.on, &request);
     }
 

@@ -13,7 +13,7 @@ use crate::proxy::client::Client;
 use crate::proxy::engine::Engine;
 use crate::proxy::loss::Loss;
 use crate::proxy::part::Owner;
-use crate::resp::{self, Scan};
+use crate::resp::{self, bulk, Scan};
 
 /// Bytes passed on to clients per turn at which listeners are not read further until the clients were written to.
 const MOST_FANNED: usize = 16 << 20;
@@ -25,6 +25,8 @@ enum Push<'a> {
     Message { scope: Scope, name: &'a [u8], channel: &'a [u8] },
     /// The topic `name` was subscribed to, or is no more.
     Confirmation { scope: Scope, name: &'a [u8], on: bool },
+    /// These keys have changed: an array, or null for all.
+    Changes(&'a [u8]),
 }
 
 impl Engine {
@@ -81,6 +83,7 @@ impl Engine {
                 }
             }
             Some(Push::Confirmation { scope, name, on }) => self.confirmed(key, scope, name, on),
+            Some(Push::Changes(keys)) => self.changed(key, keys),
             None => {}
         }
     }
@@ -164,7 +167,11 @@ impl Engine {
 fn read_push(frame: &[u8]) -> Option<Push<'_>> {
     let mut children = resp::children(frame).ok()?;
     let kind = bulk(children.next()?)?;
-    let name = bulk(children.next()?)?;
+    let second = children.next()?;
+    if kind == b"invalidate" {
+        return Some(Push::Changes(second));
+    }
+    let name = bulk(second)?;
     let (scope, rest) = match kind {
         [b'p', rest @ ..] => (Scope::Pattern, rest),
         // `subscribe` begins with an `s` too.
@@ -180,13 +187,6 @@ fn read_push(frame: &[u8]) -> Option<Push<'_>> {
     }
 }
 
-/// The body of a bulk string that is a whole frame.
-fn bulk(frame: &[u8]) -> Option<&[u8]> {
-    let body = frame.strip_prefix(b"$")?.strip_suffix(b"\r\n")?;
-    let line = memchr::memchr(b'\n', body)?;
-    body.get(line + 1..)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +195,7 @@ mod tests {
     fn push_frames_are_told_apart() {
         let message = |scope, name, channel| Some(Push::Message { scope, name, channel });
         let confirmation = |scope, name, on| Some(Push::Confirmation { scope, name, on });
-        let cases: [(&str, Option<Push<'_>>); 9] = [
+        let cases: [(&str, Option<Push<'_>>); 10] = [
             (">3|$7|message|$1|c|$4|data|", message(Scope::Channel, b"c", b"c")),
             (">3|$8|smessage|$1|c|$0||", message(Scope::Shard, b"c", b"c")),
             (">4|$8|pmessage|$2|c*|$2|c1|$0||", message(Scope::Pattern, b"c*", b"c1")),
@@ -204,7 +204,8 @@ mod tests {
             (">3|$12|sunsubscribe|$1|c|:0|", confirmation(Scope::Shard, b"c", false)),
             (">3|$12|punsubscribe|$1|c|:0|", confirmation(Scope::Pattern, b"c", false)),
             (">3|$11|unsubscribe|_|:0|", None),
-            (">2|$10|invalidate|*1|$1|k|", None),
+            (">2|$10|invalidate|*1|$1|k|", Some(Push::Changes(b"*1\r\n$1\r\nk\r\n"))),
+            (">2|$10|invalidate|_|", Some(Push::Changes(b"_\r\n"))),
         ];
         for (text, expected) in cases {
             assert_eq!(read_push(text.replace('|', "\r\n").as_bytes()), expected, "{text}");

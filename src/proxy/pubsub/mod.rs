@@ -8,6 +8,7 @@
 //! | channel, pattern | one node, the *main* one: a cluster passes every message on to all its nodes |
 //! | that may see keyspace events | the main node and every primary, since nodes keep these events to themselves |
 //! | sharded channel | the owner of its slot |
+//! | changes of keys | every primary |
 //!
 //! `Engine::settle` makes that true for one topic and is called whenever something about it has changed; what cannot
 //! be done now is tried again soon. A message is passed on only if it comes from the node that has to bring it, so
@@ -25,11 +26,13 @@
 //! | `publish` | PUBLISH, SPUBLISH |
 //! | `listen` | subscriptions at the nodes |
 //! | `messages` | what listeners receive, passed on |
+//! | `changes` | the topic of changes, for `tracking` |
 //! | `audience` | how many clients of all workers have subscribed to what |
 //! | `inquiry` | PUBSUB |
 //! | `names`, `encode` | names that may be keyspace events, patterns; frames |
 
 mod audience;
+mod changes;
 mod commands;
 mod encode;
 mod hub;
@@ -53,19 +56,21 @@ pub enum Scope {
     Pattern,
     /// SSUBSCRIBE: the sharded channel of this name.
     Shard,
+    /// CLIENT TRACKING: what changes at any primary; there is one such topic, without a name.
+    Changes,
 }
 
 impl Scope {
     /// How many scopes there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// The command that subscribes, in the lower case of confirmations.
     pub fn subscribe(self) -> &'static str {
-        ["subscribe", "psubscribe", "ssubscribe"][self as usize]
+        ["subscribe", "psubscribe", "ssubscribe", "client|tracking"][self as usize]
     }
 
     /// The command that ends a subscription.
     pub fn unsubscribe(self) -> &'static str {
-        ["unsubscribe", "punsubscribe", "sunsubscribe"][self as usize]
+        ["unsubscribe", "punsubscribe", "sunsubscribe", "client|tracking"][self as usize]
     }
 }

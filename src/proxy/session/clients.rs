@@ -50,7 +50,9 @@ impl Engine {
                 self.label(key, |l| l.redirects |= redirects);
                 self.reply(key, OK)
             }
-            "getredir" => self.reply_integer(key, -1),
+            "getredir" => self.reply_integer(key, c.redirect()),
+            "tracking" => self.client_tracking(key, args),
+            "caching" => self.client_caching(key, arg(2)),
             "trackinginfo" => self.client_trackinginfo(key),
             _ => self.refuse(key, |out| errors::not_yet(out, row)),
         }
@@ -160,20 +162,6 @@ impl Engine {
         let word = String::from_utf8_lossy(args.get(1).unwrap_or_default()).into_owned();
         let text = "ERR unknown subcommand or wrong number of arguments for";
         self.refuse(key, |out| errors::say(out, format_args!("{text} '{word}'. Try CLIENT HELP.")))
-    }
-
-    fn client_trackinginfo(&mut self, key: Key<Client>) -> Step {
-        let Some(c) = self.clients.get(key) else { return Step::Taken };
-        let (mut out, protocol) = (Vec::new(), c.protocol());
-        encode::map(&mut out, 3, protocol);
-        encode::bulk(&mut out, b"flags");
-        encode::set(&mut out, 1, protocol);
-        encode::bulk(&mut out, b"off");
-        encode::bulk(&mut out, b"redirect");
-        encode::integer(&mut out, -1);
-        encode::bulk(&mut out, b"prefixes");
-        encode::array(&mut out, 0);
-        self.reply(key, &out)
     }
 
     fn client_getname(&mut self, key: Key<Client>) -> Step {

@@ -53,7 +53,7 @@ const FIELDS: [Field; 36] = [
         id => out.push_str(&command::full_name(id)),
     }),
     ("user", Since::ALWAYS, |_, out| out.push_str("default")),
-    ("redir", Since::ALWAYS, |_, out| out.push_str("-1")),
+    ("redir", Since::ALWAYS, |s, out| write(out, s.c.redirect())),
     ("resp", Since::ALWAYS, |s, out| out.push(if s.c.resp3 { '3' } else { '2' })),
     ("lib-name", SETINFO, |s, out| out.push_str(&s.label(|l| &l.lib_name))),
     ("lib-ver", SETINFO, |s, out| out.push_str(&s.label(|l| &l.lib_ver))),
@@ -140,11 +140,15 @@ pub(super) fn redirects(c: &Client) -> bool {
 
 /// A letter for each thing that is special, `N` for nothing.
 pub(super) fn flags(c: &Client) -> String {
+    let tracking = c.tracking.as_deref();
     let all = [
         (c.monitor, 'O'),
         (c.subscriber.is_some(), 'P'),
         (c.multi.is_some(), 'x'),
         (c.held || c.is_blocked(), 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|t| t.broken), 'R'),
+        (tracking.is_some_and(|t| t.options.broadcast), 'B'),
         (c.closing, 'c'),
         (c.readonly, 'r'),
     ];

@@ -19,7 +19,7 @@ use crate::resp::{encode, Args};
 pub use filter::Filter;
 pub use mute::Mute;
 
-const SYNTAX: &[u8] = b"ERR syntax error";
+pub(in crate::proxy) const SYNTAX: &[u8] = b"ERR syntax error";
 const OK: &[u8] = b"+OK\r\n";
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD_SET: &[u8] =
@@ -83,6 +83,7 @@ impl Engine {
         let stranger = !self.config.password.is_empty();
         self.unmonitor(key);
         self.unmute(key);
+        self.stop_tracking(key);
         if let Some(c) = self.clients.get_mut(key) {
             c.resp3 = false;
             c.readonly = false;
