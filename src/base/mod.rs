@@ -3,6 +3,7 @@
 pub mod append;
 pub mod arena;
 pub mod pool;
+pub mod quotient;
 pub mod random;
 pub mod sha1;
 pub mod sort;

@@ -21,6 +21,7 @@ use super::loss::Loss;
 use super::nodes::Node;
 use super::part::{Part, NO_SLOT};
 use crate::base::arena::Key;
+use crate::base::quotient::Quotient;
 use crate::base::time::Time;
 
 /// First and longest pause between two probes.
@@ -130,11 +131,9 @@ impl Engine {
             let failure = Failure { now: self.now, began, heard };
             let Some(n) = self.nodes.get_mut(node) else { return };
             if n.circuit.failed(failure, self.config.retry_timeout) {
-                let seconds = n.circuit.failing_for(self.now).as_secs_f64();
-                log::warn!(
-                    "node {} has failed for {seconds:.1} s: its requests fail at once for now",
-                    n.name
-                );
+                let failing = n.circuit.failing_for(self.now).as_millis() as u64;
+                let seconds = Quotient::new(failing, 1000, 1);
+                log::warn!("node {} has failed for {seconds} s: its requests fail at once for now", n.name);
                 self.counters.circuits_opened += 1;
             }
         }

@@ -32,11 +32,11 @@ pub fn request(port: u16, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("admin address");
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();
-    write!(
-        stream,
+    // In one piece: whoever refuses it may not wait for the rest.
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    );
+    stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an HTTP answer");
     let split = memchr::memmem::find(&bytes, b"\r\n\r\n").expect("a header");

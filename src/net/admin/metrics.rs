@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::process::ProcessInfo;
 use super::workers::WorkerSample;
+use crate::base::quotient::Quotient;
 use crate::net::topology::TopologyStatus;
 use crate::proxy::command_name;
 use crate::stats::{Counters, Usage, Usages};
@@ -125,13 +126,17 @@ fn per_command(page: &mut Page, workers: &[WorkerSample]) {
     for (command, usage) in sum.iter() {
         let command = format!("command=\"{}\"", command_name(command));
         for power in TIMES {
-            let (limit, count) = (f64::from(1u32 << power) / 1e6, usage.below(1 << power));
+            let (limit, count) = (seconds(1 << power), usage.below(1 << power));
             page.sample(&format!("{name}_bucket"), &format!("{command},le=\"{limit}\""), count);
         }
         page.sample(&format!("{name}_bucket"), &format!("{command},le=\"+Inf\""), usage.timed());
-        page.sample(&format!("{name}_sum"), &command, usage.usec() as f64 / 1e6);
+        page.sample(&format!("{name}_sum"), &command, seconds(usage.usec()));
         page.sample(&format!("{name}_count"), &command, usage.timed());
     }
+}
+
+fn seconds(usec: u64) -> Quotient {
+    Quotient::new(usec, 1_000_000, 6)
 }
 
 fn per_worker(page: &mut Page, workers: &[WorkerSample]) {
@@ -160,7 +165,7 @@ fn topology(page: &mut Page, t: &TopologyStatus) {
     page.one("cluster_epoch", "gauge", "Highest config epoch told by a trusted node.", t.epoch);
     if let Some(age) = t.age {
         let help = "Time since a node told or confirmed the topology.";
-        page.one("topology_age_seconds", "gauge", help, format_args!("{:.3}", age.as_secs_f64()));
+        page.one("topology_age_seconds", "gauge", help, Quotient::new(age.as_millis() as u64, 1000, 3));
     }
     page.one("topology_refreshes_total", "counter", "Refreshes of the topology that succeeded.", t.refreshes);
     let help = "Refreshes of the topology in which no node gave a usable answer.";
@@ -270,7 +275,7 @@ mod tests {
             "command_duration_seconds_bucket{command=\"get\",le=\"0.000128\"} 6",
             "command_duration_seconds_bucket{command=\"get\",le=\"8.388608\"} 8",
             "command_duration_seconds_bucket{command=\"get\",le=\"+Inf\"} 8",
-            "command_duration_seconds_sum{command=\"get\"} 0.0066",
+            "command_duration_seconds_sum{command=\"get\"} 0.006600",
             "command_duration_seconds_count{command=\"get\"} 8",
             "process_resident_memory_bytes 4096",
         ] {

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use super::census::Keys;
 use super::{hex_id, Facts};
+use crate::base::quotient::Quotient;
 use crate::command::{self, Since};
 use crate::proxy::engine::Engine;
 use crate::proxy::pubsub::Scope;
@@ -87,7 +88,7 @@ pub(super) fn memory(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     with_human(out, "maxmemory", census.sum("maxmemory"));
     maybe(out, "maxmemory_policy", census.unlike("maxmemory_policy", "noeviction"));
     if let (Some(rss), Some(used @ 1..)) = (census.sum("used_memory_rss"), census.sum("used_memory")) {
-        line(out, "mem_fragmentation_ratio", format_args!("{:.2}", rss as f64 / used as f64));
+        line(out, "mem_fragmentation_ratio", Quotient::new(rss.unsigned_abs(), used.unsigned_abs(), 2));
         line(out, "mem_fragmentation_bytes", rss - used);
     }
     maybe(out, "mem_allocator", census.unlike("mem_allocator", ""));
@@ -195,9 +196,9 @@ pub(super) fn commandstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     for (command, usage) in facts.figures.commands.iter() {
         let (calls, usec) = (usage.calls(), usage.usec());
         let (rejected, failed) = (usage.rejected(), usage.failed());
-        let each = usec as f64 / usage.timed().max(1) as f64;
+        let each = Quotient::new(usec, usage.timed(), 2);
         let text = format_args!(
-            "calls={calls},usec={usec},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+            "calls={calls},usec={usec},usec_per_call={each},rejected_calls={rejected},failed_calls={failed}"
         );
         line(out, &format!("cmdstat_{}", command::full_name(command)), text);
     }
@@ -206,8 +207,8 @@ pub(super) fn commandstats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
 /// From a request to its reply, as this proxy sees it.
 pub(super) fn latencystats(_: &Engine, facts: &Facts<'_>, out: &mut String) {
     for (command, usage) in facts.figures.commands.iter().filter(|(_, u)| u.timed() > 0) {
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| usage.percentile(share) as f64);
-        let text = format_args!("p50={p50:.3},p99={p99:.3},p99.9={p999:.3}");
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| usage.percentile(share));
+        let text = format_args!("p50={p50}.000,p99={p99}.000,p99.9={p999}.000");
         line(out, &format!("latency_percentiles_usec_{}", command::full_name(command)), text);
     }
 }
@@ -277,16 +278,10 @@ fn with_human(out: &mut String, name: &str, bytes: Option<i64>) {
 /// As a server's `bytesToHuman`.
 fn human(bytes: i64) -> String {
     const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
-    let (mut amount, mut unit) = (bytes as f64, "B");
-    for next in UNITS {
-        if amount < 1024.0 {
-            break;
-        }
-        (amount, unit) = (amount / 1024.0, next);
-    }
-    match unit {
-        "B" => format!("{bytes}B"),
-        _ => format!("{amount:.2}{unit}"),
+    let power = u64::try_from(bytes).unwrap_or(0).max(1).ilog2() / 10;
+    match UNITS.get((power as usize).wrapping_sub(1)) {
+        None => format!("{bytes}B"),
+        Some(unit) => format!("{}{unit}", Quotient::new(bytes.unsigned_abs(), 1 << (10 * power), 2)),
     }
 }
 

@@ -55,8 +55,9 @@ impl Engine {
             match command::resolve(&args) {
                 Ok(row) => self.note_read(key, row, &args),
                 Err(_) => {
-                    if let Some(row) = self.known_row(&args) {
-                        self.note_foreign_read(key, &row, &args);
+                    let row = self.known_row(&args);
+                    if let Some(row) = row.as_deref().and_then(|r| r.resolve(&args)) {
+                        self.note_foreign_read(key, row, &args);
                     }
                 }
             }
