@@ -132,6 +132,15 @@ pub const COMMANDS: &[&str] = &[
     "GETEX a EX 10",
     "LCS a {a}b",
     "XREADGROUP GROUP g c BLOCK 0 STREAMS a >",
+    "CLIENT TRACKING ON",
+    "CLIENT TRACKING ON BCAST PREFIX a PREFIX b",
+    "CLIENT TRACKING ON BCAST",
+    "CLIENT TRACKING ON OPTIN",
+    "CLIENT TRACKING ON REDIRECT 1",
+    "CLIENT TRACKING ON REDIRECT 2",
+    "CLIENT TRACKING OFF",
+    "CLIENT CACHING YES",
+    "CLIENT TRACKINGINFO",
 ];
 
 /// Replies to COMMAND INFO.
@@ -214,6 +223,11 @@ pub const REPLIES: &[&str] = &[
     "?",
     "\r\n",
     "$1\r\nab\r\n",
+    ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n",
+    ">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\nb\r\n:1\r\n",
+    ">2\r\n$10\r\ninvalidate\r\n_\r\n",
+    ">2\r\n$10\r\ninvalidate\r\n:1\r\n",
+    ">1\r\n$10\r\ninvalidate\r\n",
 ];
 
 /// What a node answers to a command when it means well; `free` for what the input may choose.
@@ -223,7 +237,7 @@ pub fn answer(words: &[Vec<u8>], free: u8) -> Vec<u8> {
     let text = |at: usize| words.get(at).map(|w| w.to_ascii_uppercase()).unwrap_or_default();
     match (text(0).as_slice(), text(1).as_slice()) {
         (b"AUTH" | b"READONLY" | b"ASKING" | b"MULTI" | b"DISCARD" | b"WATCH" | b"UNWATCH" | b"MSET", _)
-        | (b"CLIENT", b"SETNAME")
+        | (b"CLIENT", b"SETNAME" | b"TRACKING")
         | (b"CONFIG", _) => b"+OK\r\n".to_vec(),
         (b"CLIENT", b"ID") => b":77\r\n".to_vec(),
         (b"HELLO", _) => b"%2\r\n+proto\r\n:3\r\n+role\r\n+master\r\n".to_vec(),
