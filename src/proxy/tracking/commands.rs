@@ -68,6 +68,7 @@ impl Engine {
             return;
         }
         self.tracker.clients.retain(|k| *k != key);
+        self.tracker.broadcast.retain(|k| *k != key);
         if self.tracker.clients.is_empty() {
             self.tracker = Default::default();
         }
@@ -108,6 +109,7 @@ impl Engine {
         if let Some(tracking) = self.clients.get_mut(key).and_then(|c| c.tracking.as_deref_mut()) {
             tracking.on = true;
             self.tracker.clients.push(key);
+            self.tracker.broadcast.extend(tracking.options.broadcast.then_some(key));
             self.hold_changes();
         }
         out.extend_from_slice(b"+OK\r\n");
@@ -174,9 +176,7 @@ OPTOUT mode enabled"
         encode::request(&mut out, &o.prefixes);
         self.reply(key, &out)
     }
-}
 
-impl Engine {
     /// Keys that were read, how often, and the prefixes of those who broadcast, for INFO.
     pub(in crate::proxy) fn tracked(&self) -> [u64; 3] {
         let mut prefixes: Vec<&Vec<u8>> = Vec::new();

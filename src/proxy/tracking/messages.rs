@@ -1,6 +1,5 @@
 //! What tracking clients, or those they redirect to, are told.
 
-use super::Tracking;
 use crate::base::arena::Key;
 use crate::proxy::across::{Answer, Question, Then};
 use crate::proxy::backend::Backend;
@@ -24,10 +23,9 @@ impl Engine {
                 }
             }
         }
-        for key in self.tracker.clients.clone() {
-            let broadcast = |t: &&mut Tracking| t.options.broadcast;
-            let Some(tracking) = self.tracking_of(key).filter(broadcast) else { continue };
-            for prefix in tracking.options.prefixes.clone() {
+        for key in self.tracker.broadcast.clone() {
+            let prefixes = self.tracking_of(key).map(|t| t.options.prefixes.clone());
+            for prefix in prefixes.unwrap_or_default() {
                 let meant: Vec<&[u8]> = names.iter().copied().filter(|n| n.starts_with(&prefix)).collect();
                 if !meant.is_empty() {
                     self.tell_changes(key, Some(&meant));

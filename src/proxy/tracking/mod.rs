@@ -66,6 +66,8 @@ impl Tracking {
 #[derive(Debug, Default)]
 pub struct Tracker {
     clients: Vec<Key<Client>>,
+    /// Those among them that are told of all keys.
+    broadcast: Vec<Key<Client>>,
     table: Table,
     /// Nodes that were emptied, each once; then the next round begins.
     flushed: Vec<Key<Backend>>,
