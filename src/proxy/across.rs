@@ -240,13 +240,13 @@ impl Engine {
     }
 
     /// Has a node unblock a client; nobody waits for its answer.
-    pub(super) fn ask_to_unblock(&mut self, place: Place) {
+    pub(super) fn ask_to_unblock(&mut self, place: Place, error: bool) {
         let key = self.new_ask(Key::NONE, 0, Then::Nothing);
         let timer = self.timers.set(self.now.after(PATIENCE), Alarm::Ask(key));
         if let Some(ask) = self.asks.get_mut(key) {
             (ask.workers, ask.parts, ask.timer) = (0, 1, timer);
         }
-        if !self.send_unblock(key, place, false) {
+        if !self.send_unblock(key, place, error) {
             self.part_answered(key, b"");
         }
     }

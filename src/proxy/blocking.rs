@@ -17,6 +17,8 @@ use crate::resp::{encode, Args, Limits, Parsed, RequestParser};
 
 /// How long a blocking command may take whose client sends nothing more.
 const LAST_CHANCE: Duration = Duration::from_millis(200);
+/// How often its node is told to end the waiting meanwhile: it may not have got the command before it was told.
+const TOLD_EVERY: Duration = Duration::from_millis(20);
 
 /// How long a command waits, and where it says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,8 +99,8 @@ impl Engine {
         }
     }
 
-    /// The client will send nothing more. While it is blocked it waits for nothing any more, as with a server; one that
-    /// said so right behind its command still gets what is there already.
+    /// The client will send nothing more. While it is blocked it waits for nothing any more, as with a server: it may be gone,
+    /// and what is popped for it would be lost. One that said so right behind its command still gets what is there already.
     pub fn client_hung_up(&mut self, key: Key<Client>) {
         let Some(c) = self.clients.get(key) else { return };
         if c.lease.as_deref().is_none_or(|l| l.blocked_until().is_none()) {
@@ -106,10 +108,11 @@ impl Engine {
         }
         let due = c.heard.after(LAST_CHANCE);
         if due <= self.now {
-            self.close_client(key);
-        } else {
-            self.timers.set(due, Alarm::HungUp(key));
+            return self.close_client(key);
         }
+        // Only the node knows whether it has popped something by now.
+        self.unblock_at_node(key, true);
+        self.timers.set(due.min(self.now.after(TOLD_EVERY)), Alarm::HungUp(key));
     }
 }
 

@@ -182,7 +182,10 @@ impl Engine {
                 }
                 _ => {
                     self.streams.answered_by = b.node;
-                    self.answer(&front.part, frame);
+                    let left =
+                        matches!(front.part.owner, Owner::Client(client, _) if self.let_go(client, frame));
+                    // It gets what it waited for before that, then it is closed without a word, as by a server.
+                    self.answer(&front.part, if left { b"" } else { frame });
                 }
             };
         }

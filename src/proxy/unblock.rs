@@ -51,15 +51,25 @@ impl Engine {
             if self.end_waiting(key, None) {
                 continue;
             }
-            match self.leased(key).filter(|b| self.may_have_been_read(*b)) {
-                Some(backend) => {
-                    if let Answer::Waits(place) = self.unblock_there(backend) {
-                        self.ask_to_unblock(place);
-                    }
-                }
-                None => drop(self.unblock_here(key, false)),
+            if !self.unblock_at_node(key, false) {
+                self.unblock_here(key, false);
             }
         }
+    }
+
+    /// Has the node where a client waits answer, as when the time is over or with an error; nobody waits for what it says to
+    /// that. False when no node can have seen the command yet.
+    pub(super) fn unblock_at_node(&mut self, key: Key<Client>, error: bool) -> bool {
+        let Some(backend) = self.leased(key).filter(|b| self.may_have_been_read(*b)) else { return false };
+        if let Answer::Waits(place) = self.unblock_there(backend) {
+            self.ask_to_unblock(place, error);
+        }
+        true
+    }
+
+    /// Whether a blocked client that has hung up was let go by its node, so that nothing was popped for it.
+    pub(super) fn let_go(&self, key: Key<Client>, reply: &[u8]) -> bool {
+        reply == UNBLOCKED && self.clients.get(key).is_some_and(|c| c.closing)
     }
 
     /// Asks the node where a client waits; false when that is not possible.

@@ -217,14 +217,40 @@ fn a_client_that_closes_its_half_behind_a_blocking_command_gets_what_is_there_an
     let rig = Rig::three();
     let (lucky, late) = (rig.client(), rig.client());
     lucky.sends_cmd(&["BLPOP", "b", "0"]).half_closes();
-    rig.node(A).expects(&["BLPOP", "b", "0"]).replies(POPPED);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]).replies(POPPED);
+    rig.node(A).expects(&["CLIENT", "UNBLOCK", "77", "ERROR"]).replies(b":0\r\n");
     lucky.receives(POPPED).is_closed();
     late.sends_cmd(&["BLPOP", "b", "0"]).half_closes();
-    rig.node(A).expects(&["BLPOP", "b", "0"]);
-    late.is_open();
-    rig.advance_ms(201);
-    late.is_closed();
-    assert_eq!(rig.open(A), 0);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]);
+    rig.node(A).behind(1).expects(&["CLIENT", "UNBLOCK", "77", "ERROR"]).replies(b":1\r\n");
+    rig.dedicated(A).replies(b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    late.receives_nothing().is_closed();
+}
+
+/// For 200 ms its node went on waiting, and what was pushed then was popped for nobody.
+#[test]
+fn nothing_is_popped_for_a_client_that_left_soon_after_it_began_to_wait() {
+    let rig = Rig::three();
+    let c = rig.client();
+    c.sends_cmd(&["BLPOP", "b", "0"]);
+    rig.dedicated(A).expects(&["BLPOP", "b", "0"]);
+    rig.advance_ms(20);
+    c.half_closes();
+    let told = || {
+        rig.node(A).expects(&["CLIENT", "UNBLOCK", "77", "ERROR"]).replies(b":0\r\n");
+    };
+    // It came before the command itself, by another connection; so it is told again.
+    told();
+    rig.advance_ms(20);
+    told();
+    for _ in 0..7 {
+        rig.advance_ms(20);
+        told();
+    }
+    // A node that never lets go loses the connection.
+    rig.advance_ms(20);
+    c.is_closed();
+    assert_eq!(rig.open(A), 1);
 }
 
 #[test]

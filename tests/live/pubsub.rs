@@ -51,6 +51,7 @@ fn subscribers_get_the_bytes_of_a_server() {
         ] {
             p.same_line(line);
         }
+        p.same_and_alive(&request(&["SSUBSCRIBE", "bytes:t", "bytes:u", "bytes:s"]));
         p.same_and_closed(
             &[request(&["SSUBSCRIBE", "bytes:s"]), request(&["QUIT"]), request(&["PING"])].concat(),
         );

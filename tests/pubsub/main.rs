@@ -303,12 +303,22 @@ fn the_node_of_all_channels_may_be_unlisted_for_a_moment_but_not_for_long() {
 }
 
 #[test]
-fn sharded_channels_of_two_slots_are_refused_together() {
+fn sharded_channels_of_two_slots_are_subscribed_to_together() {
     let mut rig = rig();
     let c = rig.client();
-    rig.send(c, "SSUBSCRIBE foo bar");
-    assert_eq!(rig.got(c), "-CROSSSLOT Keys in request don't hash to the same slot|");
-    assert_eq!(rig.engine.holdings().topics, 0);
+    let (far, near) = (channel_of(2), channel_of(0));
+    rig.send(c, &format!("SSUBSCRIBE {far} {near}"));
+    assert_eq!(
+        (rig.said(2), rig.said(0)),
+        (vec![format!("ssubscribe {far}")], vec![format!("ssubscribe {near}")])
+    );
+    rig.confirm(0, "ssubscribe", &near);
+    assert_eq!(rig.got(c), "", "not all are carried yet");
+    rig.confirm(2, "ssubscribe", &far);
+    let confirmation = |name: &str, n| format!("*3|$10|ssubscribe|${}|{name}|:{n}|", name.len());
+    assert_eq!(rig.got(c), confirmation(&far, 1) + &confirmation(&near, 2));
+    rig.message(0, &format!("smessage {near} hello"));
+    assert_eq!(rig.got(c), format!("*3|$8|smessage|${}|{near}|$5|hello|", near.len()));
 }
 
 #[test]

@@ -31,12 +31,9 @@ impl Engine {
             active.order.set_muting(false);
         }
         match row.name {
-            "subscribe" => self.subscribe(key, Scope::Channel, NO_SLOT, args),
-            "psubscribe" => self.subscribe(key, Scope::Pattern, NO_SLOT, args),
-            "ssubscribe" => match command::slot_of(row, args) {
-                Ok(slot) => self.subscribe(key, Scope::Shard, slot.unwrap_or(NO_SLOT), args),
-                Err(error) => self.key_error(key, row, args, error),
-            },
+            "subscribe" => self.subscribe(key, Scope::Channel, args),
+            "psubscribe" => self.subscribe(key, Scope::Pattern, args),
+            "ssubscribe" => self.subscribe(key, Scope::Shard, args),
             "unsubscribe" => self.unsubscribe(key, Scope::Channel, args),
             "punsubscribe" => self.unsubscribe(key, Scope::Pattern, args),
             "sunsubscribe" => self.unsubscribe(key, Scope::Shard, args),
@@ -130,18 +127,20 @@ impl Engine {
         self.confirm_ready(client);
     }
 
-    fn subscribe(&mut self, key: Key<Client>, scope: Scope, slot: u16, args: &Args<'_>) -> Step {
+    /// Sharded channels may be of several slots: clients subscribe anew to all that they had at once.
+    fn subscribe(&mut self, key: Key<Client>, scope: Scope, args: &Args<'_>) -> Step {
         let Some(c) = self.clients.get(key) else { return Step::Taken };
         // No message may come in front of the confirmation, so replies to other requests must not delay it.
         let queued = c.subscriber.as_deref().is_some_and(|s| !s.pending.is_empty());
         if !queued && self.must_wait(key) {
             return Step::Wait;
         }
-        let served = match slot {
-            NO_SLOT => self.nodes.any_primary(self.now).is_some(),
-            slot => self.nodes.primary(slot).is_some(),
+        let mut slots = args.iter().skip(1).map(command::slot);
+        let unserved = match scope {
+            Scope::Shard => slots.find(|slot| self.nodes.primary(*slot).is_none()),
+            _ => self.nodes.any_primary(self.now).is_none().then_some(NO_SLOT),
         };
-        if !served {
+        if let Some(slot) = unserved {
             self.nobody_serves();
             let mut error = Vec::new();
             errors::unserved(&mut error, slot, self.nodes.known());
