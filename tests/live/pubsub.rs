@@ -51,7 +51,6 @@ fn subscribers_get_the_bytes_of_a_server() {
         ] {
             p.same_line(line);
         }
-        p.same_and_alive(&request(&["SSUBSCRIBE", "bytes:t", "bytes:u", "bytes:s"]));
         p.same_and_closed(
             &[request(&["SSUBSCRIBE", "bytes:s"]), request(&["QUIT"]), request(&["PING"])].concat(),
         );
@@ -118,14 +117,22 @@ fn a_message_comes_once_for_the_channel_and_once_for_each_pattern() {
 }
 
 #[test]
-fn sharded_channels_work_and_may_not_be_mixed_over_slots() {
+fn sharded_channels_work_also_of_several_slots() {
     let mut c = client();
     assert!(c.line("SSUBSCRIBE {shard}a {shard}b").starts_with(b"*3\r\n"));
     c.frame();
     assert_eq!(client().line("SPUBLISH {shard}b x"), b":1\r\n");
     assert_eq!(show(&c.frame()), show(&request(&["smessage", "{shard}b", "x"])));
-    let error = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
-    assert_eq!(show(&c.line("SSUBSCRIBE shard:a shard:b")), show(error));
+    // As one server has them. redis-py subscribes anew like this, and heard no more when it was refused.
+    let mut p = pair();
+    p.same_line("SSUBSCRIBE shard:a shard:b {shard}c");
+    for _ in 1..3 {
+        assert_eq!(show(&p.proxy.frame()), show(&p.server.frame()));
+    }
+    for channel in ["shard:a", "shard:b", "{shard}c"] {
+        assert_eq!(client().line(&format!("SPUBLISH {channel} x")), b":1\r\n");
+        assert_eq!(show(&p.proxy.frame()), show(&request(&["smessage", channel, "x"])));
+    }
 }
 
 /// The subscribers of both workers, and not the proxy as a subscriber of the nodes.
