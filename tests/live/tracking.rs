@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::pair;
 use crate::support::compare::Pair;
 use crate::support::frame::{integer, request, show};
 use crate::support::{wait_until, Cluster, Proxy, RawClient, Server};
 
-/// A proxy before a cluster of its own, and a server, since these tests flush. They end with it.
+/// A proxy before a cluster of its own, and a server: these tests flush, and clients that broadcast would hear of what others
+/// write. They end with it.
 struct Both {
     proxy: Proxy,
     server: Server,
@@ -48,8 +48,9 @@ const ALL: &str = ">2 $10 invalidate _";
 
 #[test]
 fn errors_and_states_are_those_of_a_server() {
+    let both = Both::start();
     for hello in ["HELLO 2", "HELLO 3"] {
-        let mut p = pair();
+        let mut p = both.pair();
         let _ = (p.proxy.line(hello), p.server.line(hello));
         for line in [
             "CLIENT TRACKING",
