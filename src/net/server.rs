@@ -168,7 +168,8 @@ impl Drop for Fate {
 /// Waits for the first topology, so that no client finds a process that does not know the cluster yet.
 fn learn(workers: &[WorkerHandle], seeds: &[Seed]) -> Result<(), String> {
     let unknown = || format!("cannot take over: no node of the cluster has answered within {LEARNING:?}");
-    let ([worker, ..], [(_, inbox), ..]) = (workers, seeds) else { return Err(unknown()) };
+    // The last one is told last: nobody is given a client before that.
+    let ([.., worker], [.., (_, inbox)]) = (workers, seeds) else { return Err(unknown()) };
     let message = inbox.recv_within(LEARNING).map_err(|_| unknown())?;
     worker.send(message);
     Ok(())
